@@ -1,0 +1,3 @@
+"""What the fleet does and what people ask for: one folder a capability."""
+
+from __future__ import annotations

@@ -1,0 +1,88 @@
+"""Settings of a process, read once from the environment.
+
+Every name has a default that works on a bare machine; `DATABASE_URL` and `BROKER_URL` replace the embedded
+servers one by one.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class Configuration(BaseSettings):
+    """All settings of the fleet; the environment variable is the field's alias or `ALGASYNC_` + its name."""
+
+    model_config = SettingsConfigDict(env_prefix="ALGASYNC_", populate_by_name=True, extra="ignore")
+
+    data: Path = Field(
+        default=Path(".data"), description="Folder of the embedded servers, keys and sandbox books."
+    )
+    database_url: str = Field(
+        default="", alias="DATABASE_URL", description="PostgreSQL 15-18. Empty: embedded."
+    )
+    broker_url: str = Field(
+        default="", alias="BROKER_URL", description="amqp://... Empty: private node or in-process."
+    )
+    broker_management_url: str = Field(
+        default="",
+        alias="BROKER_MANAGEMENT_URL",
+        description="HTTP management of RabbitMQ; only `doctor` reads it.",
+    )
+    secret_keys: Annotated[list[SecretStr], NoDecode] = Field(
+        default=[], description="Comma separated Fernet keys, newest first; encrypt tokens and secrets."
+    )
+    api_host: str = "127.0.0.1"
+    api_port: int = Field(default=8400, ge=0, le=65535)
+    public_url: str = Field(default="", description="Where browsers reach the API; default is its own address.")
+
+    environment: Literal["sandbox", "production"] = Field(
+        default="sandbox", description="Which QuickBooks: sandbox or production."
+    )
+    quickbooks_api_url: str = Field(default="", description="Replaces Intuit's API base URL.")
+    quickbooks_authorize_url: str = Field(default="", description="Replaces Intuit's authorize URL.")
+    quickbooks_token_url: str = Field(default="", description="Replaces Intuit's token URL.")
+    quickbooks_revoke_url: str = Field(default="", description="Replaces Intuit's revoke URL.")
+
+    connect_seconds: float = Field(default=5.0, gt=0, description="Time to open a connection to QuickBooks.")
+    call_seconds: float = Field(
+        default=30.0, gt=0, description="Time for QuickBooks to answer; must be below the lease."
+    )
+    lease_seconds: float = Field(default=60.0, gt=1, description="How long a worker may hold an operation.")
+    unknown_outcome_hours: float = Field(
+        default=12.0, gt=0, description="Age at which an unknown outcome is read back instead of replayed."
+    )
+    in_flight_per_company: int = Field(default=8, ge=1, le=100)
+    worker_threads: int = Field(default=8, ge=1, le=64)
+    drain_seconds: float = Field(default=45.0, gt=0, description="How long a worker may finish its work on SIGTERM.")
+    log_format: Literal["json", "console"] = "console"
+    log_level: str = "info"
+
+    @field_validator("secret_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: object) -> object:
+        return [part for part in value.split(",") if part] if isinstance(value, str) else value
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgresql(cls, value: str) -> str:
+        if value and not value.startswith(("postgresql://", "postgres://")):
+            raise ValueError("DATABASE_URL must start with postgresql:// (PostgreSQL 15 to 18)")
+        return value
+
+    @field_validator("broker_url")
+    @classmethod
+    def _is_amqp(cls, value: str) -> str:
+        if value and not value.startswith(("amqp://", "amqps://")):
+            raise ValueError("BROKER_URL must start with amqp:// or amqps:// (RabbitMQ 3.10 or newer)")
+        return value
+
+
+@lru_cache(maxsize=1)
+def configuration() -> Configuration:
+    """The settings of this process, read at first use."""
+    return Configuration()

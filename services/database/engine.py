@@ -1,0 +1,85 @@
+"""Engines and transactions.
+
+Every connection takes one of the roles of the first migration before it does anything, and every transaction
+names its tenant, so that row-level security decides what it sees even when a query forgets to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from types import TracebackType
+
+from sqlalchemy import Connection, Engine, create_engine, text
+
+ALL_TENANTS = "*"
+"""Scope of a fleet transaction that works across tenants (relay, dispatcher, sweeps). Never given to the API."""
+
+STATEMENT_TIMEOUT = 30_000  # milliseconds; below every lease, so a stuck statement cannot outlive its owner
+
+
+class Role(StrEnum):
+    """Database roles, each with the least it needs (see migration 0001)."""
+
+    OWNER = "algasync_owner"
+    API = "algasync_api"
+    FLEET = "algasync_fleet"
+    EMIT = "algasync_emit"
+
+
+def to_driver_url(url: str) -> str:
+    """`postgresql://...` as people write it, as SQLAlchemy wants it for psycopg 3."""
+    scheme, _, rest = url.partition("://")
+    if scheme not in {"postgresql", "postgres", "postgresql+psycopg"}:
+        raise ValueError(f"DATABASE_URL must start with postgresql://, not {scheme}://")
+    return f"postgresql+psycopg://{rest}"
+
+
+class Database:
+    """One role's access to one PostgreSQL database, with a bounded pool."""
+
+    def __init__(self, url: str, role: Role, *, pool_size: int = 5, application: str = "algasync") -> None:
+        self.url = url
+        self.role = role
+        options = (
+            f"-c role={role} -c search_path=algasync,pg_catalog -c timezone=UTC"
+            f" -c statement_timeout={STATEMENT_TIMEOUT} -c idle_in_transaction_session_timeout=60000"
+        )
+        self.engine: Engine = create_engine(
+            to_driver_url(url),
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_pre_ping=True,
+            pool_use_lifo=True,
+            connect_args={"options": options, "application_name": application, "connect_timeout": 5},
+        )
+
+    @contextmanager
+    def transaction(self, tenant: str) -> Iterator[Connection]:
+        """One transaction that sees only `tenant` (or all of them with `ALL_TENANTS`, fleet only).
+
+        Commits at the end, rolls back when the block raises.
+        """
+        if self.role is Role.API and tenant == ALL_TENANTS:
+            raise PermissionError("the API never works across tenants")
+        with self.engine.begin() as connection:
+            scope(connection, tenant)
+            yield connection
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def scope(connection: Connection, tenant: str) -> None:
+    """Name the tenant of the running transaction; row-level security reads it."""
+    connection.execute(text("SELECT set_config('algasync.tenant', :tenant, true)"), {"tenant": tenant})

@@ -1,0 +1,76 @@
+-- What needs a person, and the dead letters that led there.
+
+CREATE TABLE exception (
+  exception_id   uuid PRIMARY KEY,
+  tenant_id      text NOT NULL,
+  type           text NOT NULL,
+  entity_kind    text NOT NULL,
+  entity_id      text NOT NULL,
+  company_id     uuid,
+  state          text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'in_progress', 'resolved', 'ignored')),
+  cause          text NOT NULL,                 -- root cause key: one fix for all that share it
+  code           text NOT NULL,
+  title          text NOT NULL,
+  happened       text NOT NULL,
+  why            text NOT NULL,
+  fix            text NOT NULL,
+  details        jsonb NOT NULL DEFAULT '{}',
+  client_id      text,
+  direction      text NOT NULL DEFAULT 'outbound' CHECK (direction IN ('outbound', 'inbound', 'connection', 'fleet')),
+  amount         bigint,                        -- minor units
+  currency       text,
+  operation_id   uuid,
+  occurrences    integer NOT NULL DEFAULT 1,
+  assignee       text,
+  resolution     text,
+  created_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+  last_seen_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+  closed_at      timestamptz,
+  CHECK ((state IN ('resolved', 'ignored')) = (closed_at IS NOT NULL))
+);
+CREATE UNIQUE INDEX exception_one_open ON exception (tenant_id, type, entity_kind, entity_id)
+  WHERE state IN ('open', 'in_progress');
+CREATE INDEX exception_listed ON exception (tenant_id, state, created_at, exception_id);
+CREATE INDEX exception_cause ON exception (tenant_id, cause) WHERE state IN ('open', 'in_progress');
+CREATE INDEX exception_operation ON exception (operation_id);
+SELECT protect('exception', 'SELECT, UPDATE', 'SELECT, INSERT, UPDATE');
+
+-- Dead letters never expire. tenant_id is NULL when the letter does not say whose it is.
+CREATE TABLE letter (
+  letter_id      uuid PRIMARY KEY,
+  tenant_id      text,
+  subject        text NOT NULL,                 -- operation or event id, else 'body:<sha256>'
+  attempt        integer NOT NULL DEFAULT 1,
+  queue          text NOT NULL,
+  type           text,
+  reason         text NOT NULL,                 -- rejected, delivery_limit, expired, maxlen, unroutable
+  code           text NOT NULL,                 -- what our own check said, e.g. bad_json, missing_mapping
+  message        text NOT NULL,
+  body           bytea NOT NULL,
+  headers        jsonb NOT NULL DEFAULT '{}',
+  state          text NOT NULL DEFAULT 'open' CHECK (state IN ('open', 'replayed', 'discarded', 'resolved')),
+  occurrences    integer NOT NULL DEFAULT 1,
+  replays        integer NOT NULL DEFAULT 0,
+  operation_id   uuid,
+  event_id       uuid,
+  exception_id   uuid,
+  company_id     uuid,
+  created_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+  last_seen_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+  closed_at      timestamptz,
+  closed_by      text,
+  close_reason   text,
+  UNIQUE (subject, attempt)
+);
+CREATE INDEX letter_listed ON letter (state, created_at, letter_id);
+CREATE INDEX letter_exception ON letter (exception_id);
+CREATE INDEX letter_operation ON letter (operation_id);
+CREATE INDEX letter_event ON letter (event_id);
+SELECT protect('letter', 'SELECT', 'SELECT, INSERT, UPDATE');
+
+-- Which billing events have a recorded outcome: the outbox forgets them (the baton rule).
+CREATE VIEW event_outcome AS
+  SELECT event_id FROM event
+  UNION ALL
+  SELECT event_id FROM letter WHERE event_id IS NOT NULL;
+GRANT SELECT ON event_outcome TO algasync_fleet;

@@ -1,0 +1,154 @@
+"""What the ledger asks of the rooms around it: one Protocol a capability, one registry of handlers.
+
+A *handler* knows one kind of operation (export an invoice, void it). It never talks to QuickBooks and never
+commits: `prepare` runs inside the transaction that takes the operation, `settle` inside the one that records
+the answer. The runner does the call in between, so every kind shares one path through intent, call and finish.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from services.ledger.operations import Operation
+from services.quickbooks.calls import Call
+from services.quickbooks.client import Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that needs a person, in words a person can act on.
+
+    `cause` groups everything that one fix repairs, e.g. `mapping:item:<company>:<service>`.
+    """
+
+    type: str  # exception type, e.g. accounting_sync_export_error
+    code: str  # stable word for filters, e.g. missing_item_mapping
+    cause: str
+    title: str
+    happened: str
+    why: str
+    fix: str
+    details: dict[str, Any] = field(default_factory=dict)
+    client_id: str | None = None
+    amount: int | None = None  # minor units
+    currency: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A named thing that must be true before an operation may go on."""
+
+    condition: str  # step, link, company, auto_sync, pause
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Go on: make this call."""
+
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Wait, without spending an attempt, until all conditions are met."""
+
+    conditions: Sequence[Condition]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """There is nothing to do, and this is why."""
+
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """A person must act first."""
+
+    problem: Problem
+
+
+Prepared = Send | Hold | Skip | Fail
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What an answer means: the note for the timeline, and problems to report although the effect is done."""
+
+    note: dict[str, Any]
+    problems: Sequence[Problem] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Result of asking QuickBooks whether an unknown outcome happened.
+
+    `reply` is the full match to adopt; `stranger` says why something similar is not ours; neither: it is not there.
+    """
+
+    reply: Reply | None = None
+    stranger: Problem | None = None
+
+
+class Look(Protocol):
+    """A metered read, made by the runner's client."""
+
+    def __call__(self, call: Call) -> Reply:
+        """Execute a reading call."""
+
+
+class Handler(Protocol):
+    """One kind of operation."""
+
+    kind: str
+    queue: str
+
+    def prepare(self, connection: Connection, operation: Operation, requestid: str) -> Prepared:
+        """Decide, inside the taking transaction, what to send. Reads the database only."""
+
+    def settle(self, connection: Connection, operation: Operation, reply: Reply) -> Settled:
+        """Record, inside the finishing transaction, what the answer means: link, snapshot, events out."""
+
+    def refused(self, connection: Connection, operation: Operation, refusal: Exception) -> Problem:
+        """Put a definite refusal by QuickBooks into words a person can act on."""
+
+    def find(self, operation: Operation, look: Look) -> Found:
+        """Ask QuickBooks whether the stored call of `operation` took effect. No transaction is open."""
+
+
+class Desk(Protocol):
+    """The exception list, as the ledger sees it."""
+
+    def open(self, connection: Connection, operation: Operation, problem: Problem) -> UUID:
+        """Open the exception, or count a repeat of the open one; returns its id."""
+
+    def close(self, connection: Connection, operation: Operation, resolution: str) -> None:
+        """Close what is open for an operation's document because its cause is gone."""
+
+
+class Clients(Protocol):
+    """Connections to QuickBooks, per company."""
+
+    def reserve(self, connection: Connection, company_id: UUID) -> float:
+        """Take one limiter slot inside the caller's transaction; seconds from now until it may be used."""
+
+    def execute(self, company_id: UUID, call: Call) -> Reply:
+        """Make a call whose slot is reserved already."""
+
+    def look(self, company_id: UUID, call: Call) -> Reply:
+        """Make a metered read that waits for its own slot."""
+
+    def pause(self, company_id: UUID, seconds: float, reason: str) -> None:
+        """Hold all calls of a company, e.g. after a 429."""
+
+    def expired(self, connection: Connection, company_id: UUID, reason: str) -> None:
+        """Record that the authorization is gone; the company's work waits for a reconnect."""
