@@ -1,0 +1,160 @@
+"""Server processes: free ports, start under a lock, wait until ready, end by process id."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+_EPHEMERAL_RANGE: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_PORTS_BELOW: Final = 12_000
+_LOG_LIMIT: Final = 16 * 1024 * 1024
+
+# Popen objects of servers that may outlive the object that started them: kept so that the operating system's
+# zombie is collected by whoever asks next, and Python never warns about a child it may not forget.
+_children: dict[int, subprocess.Popen[bytes]] = {}
+
+
+class StartError(RuntimeError):
+    """A server did not come up; the text says which, why, and where its log is."""
+
+
+class NotRunningError(RuntimeError):
+    """A running server was asked for something and there is none in this data folder."""
+
+
+def free_port() -> int:
+    """A TCP port nobody listens on at 127.0.0.1, below the range the kernel gives to outgoing connections.
+
+    A port from that range (what binding to port 0 yields) may be taken by any client between a crash and the
+    restart, and a client that keeps dialling a dead port of that range can, by chance, connect to itself.
+    """
+    try:
+        lowest_ephemeral = int(_EPHEMERAL_RANGE.read_text().split()[0])
+    except OSError:
+        lowest_ephemeral = 32_768
+    for _ in range(200):
+        port = secrets.choice(range(max(1_024, lowest_ephemeral - _PORTS_BELOW), lowest_ephemeral))
+        if port_is_free(port):
+            return port
+    raise StartError(
+        "no free TCP port found on 127.0.0.1 after 200 tries; close some listeners and try again"
+    )
+
+
+def port_is_free(port: int) -> bool:
+    """Whether a server could listen on 127.0.0.1 at this port now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock between processes; the kernel releases it when the holder dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def secret(path: Path, mode: int = 0o600) -> str:
+    """The generated secret kept in `path`, made on first use and readable by its owner only."""
+    if not path.exists():
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "w") as handle:
+            handle.write(secrets.token_hex(20))
+    return path.read_text().strip()
+
+
+def spawn(
+    command: Sequence[str | Path],
+    *,
+    log: Path,
+    output: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    dies_with_parent: signal.Signals | None = None,
+    setpriv: Sequence[str] = (),
+) -> int:
+    """Start a server in a session of its own (a terminal's Ctrl-C does not reach it); returns its process id.
+
+    Standard error is appended to `log`; so is standard output, unless `output` names another file for it.
+    With `dies_with_parent` the kernel sends that signal when the thread that called this function ends, however
+    it ends (Linux; elsewhere the caller's own clean-up must do). `setpriv` holds further options of setpriv(1),
+    for a change of account.
+    """
+    options = list(setpriv)
+    if dies_with_parent and shutil.which("setpriv"):
+        options.append(f"--pdeathsig={dies_with_parent.name.removeprefix('SIG')}")
+    prefix = ["setpriv", *options] if options else []
+    if log.exists() and log.stat().st_size > _LOG_LIMIT:
+        log.replace(log.with_suffix(".old.log"))
+    with log.open("ab") as errors, (output or log).open("ab") as lines:
+        child = subprocess.Popen(  # noqa: S603 - programs of the server itself, found by us
+            [*prefix, *map(str, command)],
+            stdin=subprocess.DEVNULL,
+            stdout=lines,
+            stderr=errors,
+            env=None if environment is None else dict(environment),
+            start_new_session=True,
+        )
+    _children[child.pid] = child
+    return child.pid
+
+
+def process(pid: int) -> psutil.Process | None:
+    """The living process with this id, or None. A child that has ended is collected on the way."""
+    if (child := _children.get(pid)) is not None and child.poll() is not None:
+        del _children[pid]
+        return None
+    try:
+        found = psutil.Process(pid)
+        return None if found.status() == psutil.STATUS_ZOMBIE else found
+    except psutil.NoSuchProcess:
+        return None
+
+
+def end(pid: int, sign: signal.Signals, timeout: float) -> None:
+    """Send `sign`, wait until the process is gone, and after `timeout` seconds kill it."""
+    for attempt in (sign, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, attempt)
+        if wait_until(lambda: process(pid) is None, timeout):
+            return
+    raise RuntimeError(f"process {pid} did not end within {timeout:.0f} s of SIGKILL")
+
+
+def wait_until(condition: Callable[[], bool], timeout: float) -> bool:
+    """Ask `condition` again and again, ever less often: True once it holds, False after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    pause = 0.005
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.1)
+    return True
+
+
+def last_lines(log: Path, count: int = 12) -> str:
+    """The end of a log, to put into an error."""
+    try:
+        lines = log.read_text(errors="replace").splitlines()
+    except OSError:
+        return "(no log)"
+    return "\n".join(lines[-count:]) or "(empty log)"

@@ -1,0 +1,389 @@
+"""A private RabbitMQ node from the machine's own `rabbitmq-server` package (3.10 to 4.x).
+
+Own name, ports, cookie, port mapper (epmd), plugins, data and logs, all on loopback and all below one folder:
+a system-wide broker on the same machine is neither used nor disturbed. Runs as the calling account, root or not.
+See https://www.rabbitmq.com/docs/configure for the settings,
+https://www.rabbitmq.com/docs/networking for the ports.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple, TypedDict
+from urllib.parse import quote
+
+import amqp
+
+from deploy.local.process import (
+    NotRunningError,
+    StartError,
+    end,
+    free_port,
+    last_lines,
+    locked,
+    port_is_free,
+    process,
+    secret,
+    spawn,
+    wait_until,
+)
+
+_NODE: Final = "algasync@localhost"
+_USER: Final = "algasync"
+_INSTALL: Final = Path(__file__).with_name("install-rabbitmq.sh")
+
+# Packages put a wrapper on PATH that only root and `rabbitmq` may call; the scripts behind it run for anyone.
+_PLACES: Final = (
+    "/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin",
+    "/usr/lib/rabbitmq/bin",
+    "/opt/rabbitmq/sbin",
+    "/opt/homebrew/opt/rabbitmq/sbin",
+    "/usr/local/opt/rabbitmq/sbin",
+    "/usr/local/sbin",
+)
+
+
+class NotInstalledError(RuntimeError):
+    """There is no `rabbitmq-server` on this machine; the text says what to type."""
+
+
+class RabbitmqStatus(TypedDict):
+    """What `status` answers; `pid` and `port` are None while the node is down."""
+
+    running: bool
+    version: str | None
+    pid: int | None
+    port: int | None
+    data: str
+
+
+class _Ports(NamedTuple):
+    amqp: int
+    distribution: int
+    epmd: int
+    management: int
+
+
+class RabbitmqNode:
+    """One RabbitMQ node in `data`; every process that names the same folder shares the same node.
+
+    `plugins` are enabled at start; `rabbitmq_management` also gives the node a `management_url`.
+    """
+
+    def __init__(self, data: Path = Path(".data/rabbitmq"), *, plugins: Sequence[str] = ()) -> None:
+        self.data = data.absolute()
+        self.log = self.data / "rabbitmq.log"
+        self._plugins = tuple(plugins)
+        self._password = self.data / "password"
+        self._ports_file = self.data / "ports.json"
+        self._pid_file = self.data / "pids.json"
+
+    @property
+    def url(self) -> str:
+        """`amqp://` address of the virtual host `/`; raises `NotRunningError`."""
+        return self.vhost_url("/")
+
+    @property
+    def management_url(self) -> str:
+        """`http://` address of the management API; raises `NotRunningError` without its plugin."""
+        if self.pid is None or "rabbitmq_management" not in self._plugins:
+            raise NotRunningError(
+                f"the RabbitMQ node in {self.data} serves no management API; "
+                'start it with plugins=["rabbitmq_management"]'
+            )
+        return f"http://{_USER}:{secret(self._password)}@127.0.0.1:{self._ports().management}"
+
+    def vhost_url(self, vhost: str) -> str:
+        """`amqp://` address of a virtual host; raises `NotRunningError`."""
+        if self.pid is None:
+            raise NotRunningError(
+                f"no RabbitMQ runs in {self.data}; start it with: python -m deploy.local start"
+            )
+        return self._url(vhost)
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the running node, None while it is down."""
+        return self._living("node", ["-home", str(self.data)])
+
+    def start(self, *, dies_with_parent: bool = False, timeout: float = 60) -> str:
+        """Start the node, or attach to the one that runs in this folder, and return its URL.
+
+        Ready means that an AMQP connection has been opened. `dies_with_parent` ties a node started here to
+        the life of the calling thread (Linux). Raises `NotInstalledError` or `StartError`.
+        """
+        folder = scripts()
+        self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with locked(self.data / "lock"):
+            if self.pid is None:
+                self._configure()
+                self._launch(folder, dies_with_parent, timeout)
+        return self.url
+
+    def stop(self, timeout: float = 30) -> None:
+        """Shut down in order: messages are on disk, connections told. Nothing happens when it is down."""
+        if (pid := self.pid) is not None:
+            end(pid, signal.SIGTERM, timeout)
+        self._stop_epmd()
+
+    def kill(self) -> None:
+        """SIGKILL the node, as a crash of the machine would end it."""
+        if (pid := self.pid) is not None:
+            end(pid, signal.SIGKILL, 10)
+
+    def wipe(self) -> None:
+        """Delete everything the broker stored, as a lost disk would; address and password stay.
+
+        Queues, messages, users and virtual hosts other than `/` are gone. Raises `RuntimeError` while it runs.
+        """
+        if self.pid is not None:
+            raise RuntimeError(
+                f"the RabbitMQ node in {self.data} is running; stop or kill it before wiping it"
+            )
+        shutil.rmtree(self.data / "mnesia", ignore_errors=True)
+
+    def control(self, *arguments: str) -> str:
+        """Run `rabbitmqctl` on this node and return what it printed; raises `RuntimeError` when it fails."""
+        done = subprocess.run(  # noqa: S603 - the server's own program
+            [scripts() / "rabbitmqctl", "--quiet", *arguments],
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"rabbitmqctl {arguments[0]}: {(done.stderr or done.stdout).strip()}")
+        return done.stdout
+
+    def add_vhosts(self, names: Sequence[str]) -> None:
+        """Create virtual hosts that the node's user may use, in one call (`rabbitmqctl` costs 0.4 s each time)."""
+        everything = {"user": _USER, "configure": ".*", "write": ".*", "read": ".*"}
+        definitions = self.data / "definitions.json"
+        definitions.write_text(
+            json.dumps(
+                {
+                    "vhosts": [{"name": name} for name in names],
+                    "permissions": [{"vhost": name, **everything} for name in names],
+                }
+            )
+        )
+        self.control("import_definitions", str(definitions))
+
+    def delete_vhost(self, name: str) -> None:
+        """Delete a virtual host with its queues; open connections to it are closed."""
+        self.control("delete_vhost", name)
+
+    def status(self) -> RabbitmqStatus:
+        """Whether it runs, and where; `version` is None when the package is not installed."""
+        pid = self.pid
+        return {
+            "running": pid is not None,
+            "version": version(),
+            "pid": pid,
+            "port": self._ports().amqp if pid is not None else None,
+            "data": str(self.data),
+        }
+
+    def _url(self, vhost: str) -> str:
+        return (
+            f"amqp://{_USER}:{secret(self._password)}@127.0.0.1:{self._ports().amqp}/{quote(vhost, safe='')}"
+        )
+
+    def _living(self, role: str, words: Sequence[str]) -> int | None:
+        """The process of the last start that has this role, if its command line still carries `words`."""
+        try:
+            pid = int(json.loads(self._pid_file.read_text())[role])
+        except (FileNotFoundError, KeyError, ValueError):
+            return None
+        found = process(pid)
+        line = found.cmdline() if found else []
+        return pid if " ".join(words) in " ".join(line) else None
+
+    def _ports(self) -> _Ports:
+        return _Ports(*json.loads(self._ports_file.read_text()))
+
+    def _configure(self) -> None:
+        """Choose ports (those of the last start if they are still free) and write the node's own settings."""
+        try:
+            ports = self._ports()
+        except (FileNotFoundError, ValueError, TypeError):
+            ports = _Ports(*(free_port() for _ in _Ports._fields))
+        epmd_runs = self._epmd_pid(ports.epmd) is not None
+        chosen = [
+            port if port_is_free(port) or (name == "epmd" and epmd_runs) else free_port()
+            for name, port in zip(_Ports._fields, ports, strict=True)
+        ]
+        ports = _Ports(*chosen)
+        self._ports_file.write_text(json.dumps(ports))
+        secret(self.data / ".erlang.cookie", mode=0o400)
+        settings = {
+            "listeners.tcp.1": f"127.0.0.1:{ports.amqp}",
+            "default_user": _USER,
+            "default_pass": secret(self._password),
+            f"loopback_users.{_USER}": "true",
+            "disk_free_limit.absolute": "20MB",
+            "log.console": "false",
+            "log.file": str(self.log),
+            "log.file.level": "info",
+        }
+        if "rabbitmq_management" in self._plugins:
+            settings |= {"management.tcp.ip": "127.0.0.1", "management.tcp.port": str(ports.management)}
+        configuration = self.data / "rabbitmq.conf"
+        configuration.touch(mode=0o600)
+        configuration.write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
+        (self.data / "enabled_plugins").write_text(f"[{','.join(self._plugins)}].\n")
+        (self.data / "environment.conf").touch()
+
+    def _environment(self) -> dict[str, str]:
+        """A clean environment: nothing of a system-wide broker's settings comes through."""
+        ports = self._ports()
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("RABBITMQ_", "ERL_", "NOTIFY_"))
+        }
+        return {
+            **inherited,
+            "HOME": str(self.data),  # where Erlang looks for the cookie
+            "LANG": "C.UTF-8",
+            "ERL_EPMD_PORT": str(ports.epmd),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RUNNING_UNDER_SYSTEMD": "true",  # the script then becomes the node instead of a shell above it
+            "RABBITMQ_NODENAME": _NODE,
+            "RABBITMQ_DIST_PORT": str(ports.distribution),
+            "RABBITMQ_CONF_ENV_FILE": str(self.data / "environment.conf"),
+            "RABBITMQ_CONFIG_FILE": str(self.data / "rabbitmq.conf"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(self.data / "advanced.config"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.data / "enabled_plugins"),
+            "RABBITMQ_MNESIA_BASE": str(self.data / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(self.data / "log"),
+            "RABBITMQ_PID_FILE": str(self.data / "rabbitmq.pid"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
+                "-kernel inet_dist_use_interface {127,0,0,1} -start_epmd false"
+            ),
+        }
+
+    def _launch(self, folder: Path, dies_with_parent: bool, timeout: float) -> None:
+        output = self.data / "startup.log"
+        for attempt in range(3):
+            ports = self._ports()
+            epmd = self._epmd_pid(ports.epmd) or spawn(
+                [_epmd(), "-port", str(ports.epmd)],
+                log=output,
+                environment=self._environment(),
+                dies_with_parent=signal.SIGTERM if dies_with_parent else None,
+            )
+            node = spawn(
+                [folder / "rabbitmq-server"],
+                log=output,
+                environment=self._environment(),
+                dies_with_parent=signal.SIGTERM if dies_with_parent else None,
+            )
+            self._pid_file.write_text(json.dumps({"node": node, "epmd": epmd}))
+            if self._came_up(node, timeout):
+                return
+            if process(node) is not None:
+                end(node, signal.SIGKILL, 10)
+            self._stop_epmd()
+            if attempt == 2 or all(port_is_free(port) for port in ports):
+                break
+            self._configure()  # somebody took one of the ports between the choice and the start
+        raise StartError(
+            f"RabbitMQ did not start in {self.data}. The end of {output}:\n{last_lines(output)}\n"
+            f"The end of {self.log}:\n{last_lines(self.log)}"
+        )
+
+    def _came_up(self, pid: int, timeout: float) -> bool:
+        wait_until(lambda: process(pid) is None or self._answers(), timeout)
+        return process(pid) is not None and self._answers()
+
+    def _answers(self) -> bool:
+        port = self._ports().amqp
+        if port_is_free(port):
+            return False
+        try:
+            with amqp.Connection(f"127.0.0.1:{port}", _USER, secret(self._password), connect_timeout=5):
+                return True
+        except (OSError, amqp.AMQPError):
+            return False
+
+    def _epmd_pid(self, port: int) -> int | None:
+        return self._living("epmd", ["-port", str(port)])
+
+    def _stop_epmd(self) -> None:
+        if self._ports_file.exists() and (pid := self._epmd_pid(self._ports().epmd)) is not None:
+            end(pid, signal.SIGTERM, 5)
+
+
+def scripts() -> Path:
+    """The folder of `rabbitmq-server` and `rabbitmqctl`; raises `NotInstalledError`."""
+    found = [
+        Path(folder) for place in _PLACES for folder in sorted(_glob(place), key=_version_in, reverse=True)
+    ]
+    if (on_path := shutil.which("rabbitmq-server")) is not None:
+        found.append(Path(on_path).resolve().parent)
+    for folder in found:
+        if (folder / "rabbitmq-server").exists() and shutil.which("erl") is not None:
+            return folder
+    raise NotInstalledError(
+        f"RabbitMQ is not installed on this machine: run `sh {_INSTALL}` (Debian, Ubuntu; as root), "
+        "install rabbitmq-server 3.10 or later another way, or set BROKER_URL=amqp://user:password@host:5672/ to a broker of your own"
+    )
+
+
+def installed() -> bool:
+    """Whether a private node can be started on this machine."""
+    try:
+        scripts()
+    except NotInstalledError:
+        return False
+    return True
+
+
+def version() -> str | None:
+    """Version of the installed package, for example `3.10.8`; None without one."""
+    try:
+        folder = scripts()
+    except NotInstalledError:
+        return None
+    versions = [_version_in(str(path)) for path in folder.resolve().parent.glob("plugins/rabbit-[0-9]*")]
+    return ".".join(map(str, max(versions))) if versions else None
+
+
+def install() -> None:
+    """Install the system's package `rabbitmq-server`; raises `NotInstalledError` with what to type."""
+    done = subprocess.run(  # noqa: S603 - our own script
+        ["/bin/sh", _INSTALL], capture_output=True, text=True, check=False
+    )
+    if done.returncode or not installed():
+        raise NotInstalledError((done.stderr or done.stdout).strip())
+
+
+def _glob(pattern: str) -> list[str]:
+    return [str(path) for path in Path("/").glob(pattern.removeprefix("/"))]
+
+
+def _version_in(path: str) -> tuple[int, ...]:
+    """The version in a folder's name, as numbers, so that 3.10 comes after 3.9."""
+    match = re.search(r"-(\d+(?:\.\d+)*)", path)
+    return tuple(map(int, match.group(1).split("."))) if match else ()
+
+
+def _epmd() -> str:
+    """Erlang's port mapper: on PATH, or next to the Erlang runtime that `erl` starts."""
+    if (found := shutil.which("epmd")) is not None:
+        return found
+    runtime = Path(shutil.which("erl") or "/usr/bin/erl").resolve().parents[1]
+    candidates = sorted(runtime.glob("erts-*/bin/epmd"))
+    if not candidates:
+        raise NotInstalledError(
+            f"Erlang's epmd was not found on PATH nor below {runtime}; install erlang-base again"
+        )
+    return str(candidates[-1])
