@@ -18,7 +18,7 @@ class Limiter(Protocol):
     """
 
     def acquire(self, company: str, kind: Kind) -> None:
-        """Block until the company may make one more call, or raise `errors.Throttled` with the seconds to wait."""
+        """Block until the company may make one more call, or raise `errors.Throttled` with the wait."""
 
     def pause(self, company: str, seconds: float, reason: str) -> None:
         """Let the company rest for so many seconds, because Intuit answered 429."""
@@ -33,8 +33,8 @@ class Tokens(Protocol):
     def refresh(self, company: str, rejected: str) -> str:
         """Return a newer token than `rejected`, which Intuit answered with 401.
 
-        Single flight: whoever comes second with the same rejected token gets what the first one fetched. Raises
-        `errors.AuthFailed` when the connection is expired or revoked.
+        Single flight: whoever comes second with the same rejected token gets what the first one fetched.
+        Raises `errors.AuthFailed` when the connection is expired or revoked.
         """
 
 
@@ -42,4 +42,4 @@ class Meter(Protocol):
     """Counts the reads that Intuit's App Partner Program meters (writes are free)."""
 
     def count(self, company: str, reads: int, operation: str) -> None:
-        """Add so many metered reads of a company; `operation` is the call's, for example "query" or "changes"."""
+        """Add so many metered reads of a company; `operation` is the call's, like "query" or "changes"."""
