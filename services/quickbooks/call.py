@@ -49,6 +49,11 @@ class Call:
         return self.operation in WRITES or self.operation == "batch"
 
     @property
+    def label(self) -> str:
+        """What the call does, in two words for a sentence or a log line."""
+        return f"{self.operation} {self.entity}".strip()
+
+    @property
     def target(self) -> str:
         """Path and query string as they are sent, after `/v3/company/{realm}/`."""
         return f"{self.path}?{urlencode(self.params, quote_via=quote)}"

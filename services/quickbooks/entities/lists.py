@@ -31,7 +31,7 @@ class Named(Entity):
 class Customer(Entity):
     """A customer or, with `job` and `parent_ref`, a sub-customer.
 
-    `display_name` is unique over customers, vendors and employees, inactive ones too. Its currency is for life.
+    `display_name` is unique over customers, vendors and employees, inactive too. Its currency is for life.
     """
 
     display_name: str | None = None

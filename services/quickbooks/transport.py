@@ -1,0 +1,155 @@
+"""Sending bytes and getting bytes back, within a time, over pooled connections.
+
+Tells apart what the ledger must know: nothing was sent (`NotSent`), or it was and no answer came
+(`UnknownOutcome`). Knows nothing of QuickBooks' formats.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.utils import get_environ_proxies
+from urllib3.exceptions import HTTPError, NewConnectionError
+
+from services.quickbooks.environments import Environment
+from services.quickbooks.errors import NotSent, UnknownOutcome
+from services.quickbooks.reply import Answer
+
+# At DEBUG urllib3 writes whole addresses, and a query's address names clients.
+logging.getLogger("urllib3.connectionpool").setLevel(logging.INFO)
+
+_CHUNK = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long to wait, in seconds: for a connection, for the next byte, and for the whole call.
+
+    Intuit gives up on a request after 120 s. `total` covers everything `Client.execute` does: waiting for the
+    limiter, a refresh of the token, a second try.
+    """
+
+    connect: float = 5.0
+    read: float = 60.0
+    total: float = 90.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.connect <= self.total or not 0 < self.read <= self.total:
+            raise ValueError(f"timeouts: connect and read must be above 0 and within total, not {self}")
+
+    @classmethod
+    def within(cls, lease: float) -> Timeouts:
+        """Return timeouts that leave a fifth of a lease (in seconds) to record what came of the call."""
+        usual, total = cls(), lease * 0.8
+        return cls(connect=min(usual.connect, total / 4), read=min(usual.read, total), total=total)
+
+
+class Deadline:
+    """The moment by which a call must be over."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    @property
+    def left(self) -> float:
+        """Seconds left, never below 0."""
+        return max(0.0, self._end - time.monotonic())
+
+
+def pooled_session(environment: Environment, size: int = 32) -> requests.Session:
+    """Return a session that any number of threads may share; it keeps up to `size` connections open.
+
+    Proxies and certificates come from the environment variables requests knows, read once: looking them up on
+    every call costs more than the call. It neither keeps nor sends cookies, and asks nothing twice by itself.
+    """
+    session = requests.Session()
+    session.trust_env = False
+    session.proxies = get_environ_proxies(environment.api)
+    session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    adapter = HTTPAdapter(pool_connections=8, pool_maxsize=size, max_retries=0)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
+
+
+def exchange(
+    session: requests.Session,
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    content: bytes,
+    timeouts: Timeouts,
+    deadline: Deadline,
+) -> Answer:
+    """Send one request and read its answer in full, by the deadline. Redirects are not followed.
+
+    Raises NotSent when no connection was made, UnknownOutcome when the request left and no whole answer came.
+    """
+    if deadline.left < 0.001:
+        raise NotSent("no time was left to make the call; nothing was sent")
+    request = requests.PreparedRequest()
+    request.prepare(method=method, url=url, headers=headers, data=content or None)
+    timeout = urllib3.Timeout(
+        connect=min(timeouts.connect, deadline.left), read=timeouts.read, total=deadline.left
+    )
+    try:
+        response = session.send(request, timeout=timeout, allow_redirects=False, stream=True)  # type: ignore[arg-type]  # requests takes urllib3's Timeout, its stubs do not say so
+    except requests.RequestException as failure:
+        if _never_sent(failure):
+            raise NotSent(f"no connection to QuickBooks ({_cause(failure)}); nothing was sent") from failure
+        raise UnknownOutcome(f"the answer of QuickBooks did not come ({_cause(failure)})") from failure
+    tid = response.headers.get("intuit_tid")
+    try:
+        received = _read(response.raw, timeouts, deadline)
+    except (HTTPError, OSError) as failure:
+        response.close()
+        raise UnknownOutcome(
+            f"the answer of QuickBooks was cut off ({type(failure).__name__})",
+            status=response.status_code,
+            intuit_tid=tid,
+        ) from failure
+    lowered = {name.lower(): value for name, value in response.headers.items()}
+    return Answer(response.status_code, lowered, received)
+
+
+def _read(raw: urllib3.HTTPResponse, timeouts: Timeouts, deadline: Deadline) -> bytes:
+    """Read a body piece by piece, so that an answer that trickles in cannot outlast the deadline."""
+    chunks: list[bytes] = []
+    while True:
+        left = deadline.left
+        if left <= 0:
+            raise TimeoutError("the answer took too long")
+        sock = getattr(raw.connection, "sock", None)
+        if sock is not None:
+            sock.settimeout(min(timeouts.read, left))
+        chunk = raw.read1(_CHUNK, decode_content=True)
+        if not chunk:
+            return b"".join(chunks)
+        chunks.append(chunk)
+
+
+def _never_sent(failure: requests.RequestException) -> bool:
+    """Tell whether a failure proves that not one byte of the request has left."""
+    if isinstance(failure, (requests.ConnectTimeout, requests.exceptions.ProxyError)):
+        return True
+    reason = getattr(failure.args[0] if failure.args else None, "reason", None)
+    if isinstance(failure, requests.exceptions.SSLError):
+        # A bad certificate ends the handshake; any other TLS error may come after the request.
+        return isinstance(getattr(reason, "args", (None,))[0], ssl.SSLCertVerificationError)
+    return isinstance(reason, NewConnectionError)
+
+
+def _cause(failure: requests.RequestException) -> str:
+    """Name a failure without its text, which would carry the address and so the query."""
+    reason = getattr(failure.args[0] if failure.args else None, "reason", None)
+    return type(reason or failure).__name__
