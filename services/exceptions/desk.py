@@ -1,0 +1,212 @@
+"""Opening and closing exceptions inside the transactions that find them.
+
+There is one open exception for a (tenant, type, entity); the same trouble again is counted on it. Every change
+commits with its timeline entry and its event to billing, or not at all.
+
+Lock order, to keep workers and people out of each other's way: operation, timeline, exception, letter.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import uuid_utils
+from sqlalchemy import Connection, Row, TextClause, text
+
+from services.exceptions import announcements
+from services.ledger.operations import Operation
+from services.ledger.ports import Problem
+
+ACTOR = "algasync"
+"""Who acts in the timeline when no person does."""
+
+EXPORT_ERROR = "accounting_sync_export_error"
+
+_DIRECTIONS = {
+    "inbound_poll": "inbound",
+    "inbound_apply": "inbound",
+    "drift_check": "inbound",
+    "token_refresh": "connection",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What an exception is about. `kind` is a document kind, or connection, client, event, message."""
+
+    tenant: str
+    kind: str
+    id: str
+    direction: str = "outbound"  # outbound, inbound, connection, fleet
+    company_id: UUID | None = None
+    operation_id: UUID | None = None
+
+
+_FACTS = """cause = :cause, code = :code, title = :title, happened = :happened, why = :why, fix = :fix,
+            details = CAST(:details AS jsonb), client_id = coalesce(:client_id, e.client_id),
+            amount = coalesce(:amount, e.amount), currency = coalesce(:currency, e.currency),
+            company_id = coalesce(:company_id, e.company_id),
+            operation_id = coalesce(:operation_id, e.operation_id),
+            occurrences = e.occurrences + 1, last_seen_at = clock_timestamp()"""
+# Somebody has said that this very trouble may stay as it is: it is counted and stays ignored.
+_IGNORED = text(
+    f"""UPDATE exception e SET {_FACTS}
+         WHERE e.state = 'ignored' AND e.cause = :cause AND e.exception_id = (
+           SELECT exception_id FROM exception
+            WHERE tenant_id = :tenant AND type = :type AND entity_kind = :kind AND entity_id = :id
+            ORDER BY created_at DESC, exception_id DESC LIMIT 1)
+     RETURNING e.exception_id"""  # noqa: S608 - constant fragment
+)
+_OPEN = text(
+    f"""INSERT INTO exception AS e
+          (exception_id, tenant_id, type, entity_kind, entity_id, company_id, cause, code, title, happened,
+           why, fix, details, client_id, direction, amount, currency, operation_id)
+        VALUES
+          (:exception_id, :tenant, :type, :kind, :id, :company_id, :cause, :code, :title, :happened,
+           :why, :fix, CAST(:details AS jsonb), :client_id, :direction, :amount, :currency, :operation_id)
+        ON CONFLICT (tenant_id, type, entity_kind, entity_id) WHERE state IN ('open', 'in_progress')
+        DO UPDATE SET {_FACTS}
+        RETURNING e.exception_id"""  # noqa: S608 - constant fragment
+)
+_OF_ENTITY = text(
+    """SELECT exception_id, tenant_id, entity_kind, entity_id FROM exception
+        WHERE tenant_id = :tenant AND type = :type AND entity_kind = :kind AND entity_id = :id
+          AND state IN ('open', 'in_progress')"""
+)
+# The step's own trouble, and whatever kept its document from QuickBooks before.
+_OF_OPERATION = text(
+    """SELECT exception_id, tenant_id, entity_kind, entity_id FROM exception
+        WHERE tenant_id = :tenant AND state IN ('open', 'in_progress')
+          AND (operation_id = :operation_id OR (type = :type AND entity_kind = :kind AND entity_id = :id))
+        ORDER BY exception_id"""
+)
+_RESOLVE = text(
+    """UPDATE exception SET state = 'resolved', resolution = :resolution, closed_at = clock_timestamp()
+        WHERE exception_id = :exception_id AND state IN ('open', 'in_progress')"""
+)
+_RESOLVE_LETTERS = text(
+    """UPDATE letter SET state = 'resolved', closed_at = clock_timestamp(), closed_by = :actor,
+              close_reason = :resolution
+        WHERE operation_id = :operation_id AND state IN ('open', 'replayed')"""
+)
+
+
+def report(connection: Connection, subject: Subject, problem: Problem) -> UUID:
+    """Open the exception, or count a repeat of the open one; returns its id.
+
+    A repeat of an ignored one with the same cause is counted there and stays ignored.
+    """
+    values = {
+        "exception_id": UUID(str(uuid_utils.uuid7())),
+        "tenant": subject.tenant,
+        "type": problem.type,
+        "kind": subject.kind,
+        "id": subject.id,
+        "company_id": subject.company_id,
+        "direction": subject.direction,
+        "operation_id": subject.operation_id,
+        "cause": problem.cause,
+        "code": problem.code,
+        "title": problem.title,
+        "happened": problem.happened,
+        "why": problem.why,
+        "fix": problem.fix,
+        "details": json.dumps(problem.details, default=str),
+        "client_id": problem.client_id,
+        "amount": problem.amount,
+        "currency": problem.currency,
+    }
+    ignored: UUID | None = connection.execute(_IGNORED, values).scalar_one_or_none()
+    if ignored is not None:
+        return ignored
+    exception_id: UUID = connection.execute(_OPEN, values).scalar_one()
+    if exception_id == values["exception_id"]:
+        facts = {"type": problem.type, "code": problem.code, "cause": problem.cause, "title": problem.title}
+        entity = (subject.kind, subject.id)
+        announcements.note(connection, subject.tenant, entity, exception_id, ACTOR, "exception_opened", facts)
+        announcements.opened(connection, exception_id)
+    return exception_id
+
+
+def resolve(
+    connection: Connection, subject: Subject, type_: str, resolution: str, *, actor: str = ACTOR
+) -> bool:
+    """Close the open exception of this type because its cause is gone; False when there is none."""
+    values = {"tenant": subject.tenant, "type": type_, "kind": subject.kind, "id": subject.id}
+    seen = connection.execute(_OF_ENTITY, values).one_or_none()
+    return seen is not None and _resolve(connection, seen, resolution, actor)
+
+
+def settle(
+    connection: Connection, operation: Operation, resolution: str, *, actor: str = ACTOR
+) -> list[UUID]:
+    """Close every open exception that a finished operation answers, and its letters; returns their ids."""
+    values = {
+        "tenant": operation.tenant_id,
+        "type": EXPORT_ERROR,
+        "kind": operation.document_kind,
+        "id": operation.document_id,
+        "operation_id": operation.operation_id,
+    }
+    found = connection.execute(_OF_OPERATION, values).all()
+    closed = [one.exception_id for one in found if _resolve(connection, one, resolution, actor)]
+    if found or operation.attempt > 1:  # what never failed has no letters worth a statement
+        connection.execute(_RESOLVE_LETTERS, values | {"resolution": resolution, "actor": actor})
+    return closed
+
+
+class ExceptionDesk:
+    """`services.ledger.ports.Desk`: the exception list as the ledger sees it."""
+
+    def open(self, connection: Connection, operation: Operation, problem: Problem) -> UUID:
+        """Open the exception of an operation's document, or count a repeat; returns its id."""
+        return report(connection, about(operation), problem)
+
+    def close(self, connection: Connection, operation: Operation, resolution: str) -> None:
+        """Close what is open for an operation's document because its cause is gone."""
+        settle(connection, operation, resolution)
+
+
+def about(operation: Operation) -> Subject:
+    """The subject of an operation's exceptions: its document."""
+    return Subject(
+        tenant=operation.tenant_id,
+        kind=operation.document_kind,
+        id=operation.document_id,
+        direction=_DIRECTIONS.get(operation.queue, "outbound"),
+        company_id=operation.company_id,
+        operation_id=operation.operation_id,
+    )
+
+
+def change(
+    connection: Connection,
+    seen: Row[Any],
+    actor: str,
+    action: str,
+    details: dict[str, Any],
+    update: TextClause,
+    values: dict[str, Any],
+) -> bool:
+    """Timeline entry and update of one exception, both or neither; False when the update no longer applies.
+
+    `seen` has exception_id, tenant_id, entity_kind, entity_id.
+    """
+    with connection.begin_nested() as savepoint:
+        entity = (seen.entity_kind, seen.entity_id)
+        announcements.note(connection, seen.tenant_id, entity, seen.exception_id, actor, action, details)
+        if connection.execute(update, values | {"exception_id": seen.exception_id}).rowcount:
+            return True
+        savepoint.rollback()
+    return False
+
+
+def _resolve(connection: Connection, seen: Row[Any], resolution: str, actor: str) -> bool:
+    facts = {"resolution": resolution}
+    done = change(connection, seen, actor, "exception_resolved", facts, _RESOLVE, facts)
+    if done:
+        announcements.closed(connection, seen.exception_id)
+    return done
