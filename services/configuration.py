@@ -38,7 +38,9 @@ class Configuration(BaseSettings):
     )
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8400, ge=0, le=65535)
-    public_url: str = Field(default="", description="Where browsers reach the API; default is its own address.")
+    public_url: str = Field(
+        default="", description="Where browsers reach the API; default is its own address."
+    )
 
     environment: Literal["sandbox", "production"] = Field(
         default="sandbox", description="Which QuickBooks: sandbox or production."
@@ -58,7 +60,9 @@ class Configuration(BaseSettings):
     )
     in_flight_per_company: int = Field(default=8, ge=1, le=100)
     worker_threads: int = Field(default=8, ge=1, le=64)
-    drain_seconds: float = Field(default=45.0, gt=0, description="How long a worker may finish its work on SIGTERM.")
+    drain_seconds: float = Field(
+        default=45.0, gt=0, description="How long a worker may finish its work on SIGTERM."
+    )
     log_format: Literal["json", "console"] = "console"
     log_level: str = "info"
 

@@ -66,6 +66,8 @@ def apply(name: str) -> None:
     statements = (MIGRATIONS / "sql" / name).read_text(encoding="utf-8")
     connection = op.get_bind().execution_options(no_parameters=True)
     if name != "0001_roles.sql":
-        connection.exec_driver_sql("SET LOCAL ROLE algasync_owner; SET LOCAL search_path TO algasync, pg_catalog")
+        connection.exec_driver_sql(
+            "SET LOCAL ROLE algasync_owner; SET LOCAL search_path TO algasync, pg_catalog"
+        )
     connection.exec_driver_sql(statements)
     connection.exec_driver_sql("RESET ROLE; RESET search_path")

@@ -14,9 +14,12 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from services.ledger.operations import Operation
-from services.quickbooks.calls import Call
-from services.quickbooks.client import Reply
+from messages import EventData
+from services.ledger.documents import Description
+from services.ledger.operations import Operation, Plan
+from services.quickbooks.call import Call
+from services.quickbooks.errors import QuickBooksError
+from services.quickbooks.reply import Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +95,12 @@ class Settled:
 class Found:
     """Result of asking QuickBooks whether an unknown outcome happened.
 
-    `reply` is the full match to adopt; `stranger` says why something similar is not ours; neither: it is not there.
+    `reply` is the full match to adopt; `problem` says why a person must look (something similar is not ours, or
+    ours was deleted meanwhile); neither: it is not there, and the stored call may be made again.
     """
 
     reply: Reply | None = None
-    stranger: Problem | None = None
+    problem: Problem | None = None
 
 
 class Look(Protocol):
@@ -111,6 +115,7 @@ class Handler(Protocol):
 
     kind: str
     queue: str
+    needs_auto_sync: bool  # False for what must follow even when automatic sync is off, e.g. voids
 
     def prepare(self, connection: Connection, operation: Operation, requestid: str) -> Prepared:
         """Decide, inside the taking transaction, what to send. Reads the database only."""
@@ -118,7 +123,7 @@ class Handler(Protocol):
     def settle(self, connection: Connection, operation: Operation, reply: Reply) -> Settled:
         """Record, inside the finishing transaction, what the answer means: link, snapshot, events out."""
 
-    def refused(self, connection: Connection, operation: Operation, refusal: Exception) -> Problem:
+    def refused(self, connection: Connection, operation: Operation, refusal: QuickBooksError) -> Problem:
         """Put a definite refusal by QuickBooks into words a person can act on."""
 
     def find(self, operation: Operation, look: Look) -> Found:
@@ -152,3 +157,19 @@ class Clients(Protocol):
 
     def expired(self, connection: Connection, company_id: UUID, reason: str) -> None:
         """Record that the authorization is gone; the company's work waits for a reconnect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What an event means: how it describes its document, and the operations it asks for, in order."""
+
+    description: Description
+    plans: Sequence[Plan] = ()
+    note: dict[str, Any] = field(default_factory=dict)  # for the timeline
+
+
+class Planner(Protocol):
+    """Knows what each billing event asks of QuickBooks."""
+
+    def effect(self, connection: Connection, tenant: str, data: EventData) -> Effect:
+        """Decide inside the transaction that takes the event over. Reads the database only."""

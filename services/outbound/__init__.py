@@ -1,0 +1,3 @@
+"""Billing documents on their way to QuickBooks."""
+
+from __future__ import annotations

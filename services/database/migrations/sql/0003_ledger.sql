@@ -218,3 +218,101 @@ BEGIN
 END $$;
 CREATE TRIGGER timeline_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON timeline
   FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+-- Whether a named condition holds now. The one definition: holding back, releasing and the liveness view share it.
+-- plpgsql, because company and setting belong to later migrations.
+CREATE FUNCTION condition_met(tenant text, wanted text, about text) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = algasync, pg_catalog AS $$
+BEGIN
+  RETURN CASE wanted
+    WHEN 'step' THEN NOT EXISTS (
+      SELECT FROM operation WHERE operation_id = about::uuid AND finished_at IS NULL)
+    WHEN 'link' THEN EXISTS (  -- <company id>/<document kind>/<document id>
+      SELECT FROM link l WHERE l.tenant_id = tenant AND l.company_id = split_part(about, '/', 1)::uuid
+         AND l.kind = split_part(about, '/', 2)
+         AND l.document_id = substr(about, length(split_part(about, '/', 1)) + length(split_part(about, '/', 2)) + 3))
+    WHEN 'company' THEN EXISTS (  -- 'default', 'realm:<realm id>' or a company id
+      SELECT FROM company c WHERE c.tenant_id = tenant AND c.state = 'active'
+         AND CASE WHEN about = 'default' THEN c.is_default
+                  WHEN about LIKE 'realm:%' THEN c.realm_id = substr(about, 7)
+                  ELSE c.company_id = about::uuid END)
+    WHEN 'auto_sync' THEN EXISTS (
+      SELECT FROM setting s WHERE s.tenant_id = tenant AND s.scope = 'tenant' AND s.name = 'auto_sync' AND s.value = 'true')
+    WHEN 'pause' THEN NOT EXISTS (  -- 'fleet', 'tenant' or a company id
+      SELECT FROM pause p WHERE CASE about WHEN 'fleet' THEN p.scope = 'fleet'
+                                           WHEN 'tenant' THEN p.scope = 'tenant' AND p.tenant_id = tenant
+                                           ELSE p.scope = 'company' AND p.company_id = about::uuid END)
+  END;
+END $$;
+
+-- Holder and provider of a condition meet on one lock, so that no wake-up is lost: whoever comes second sees
+-- what the first one committed.
+CREATE FUNCTION condition_lock(tenant text, wanted text, about text) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
+  SELECT hashtextextended(tenant || chr(31) || wanted || chr(31) || about, 0)
+$$;
+
+-- Record what an operation waits for; returns how many of the conditions do not hold (0: it may go on).
+CREATE FUNCTION wait_hold(op uuid, tenant text, wanted text[], about text[]) RETURNS integer
+LANGUAGE plpgsql SET search_path = algasync, pg_catalog AS $$
+DECLARE
+  one record;
+  held integer := 0;
+BEGIN
+  FOR one IN SELECT DISTINCT w, a, condition_lock(tenant, w, a) AS lock
+               FROM unnest(wanted, about) AS u (w, a) ORDER BY 3 LOOP
+    PERFORM pg_advisory_xact_lock_shared(one.lock);
+    IF NOT condition_met(tenant, one.w, one.a) THEN
+      INSERT INTO wait (operation_id, tenant_id, condition, key) VALUES (op, tenant, one.w, one.a)
+        ON CONFLICT DO NOTHING;
+      held := held + 1;
+    END IF;
+  END LOOP;
+  RETURN held;
+END $$;
+
+-- Called by whoever made conditions true, in the same transaction: operations that wait for nothing else are due.
+-- `chosen` is the company for operations that waited for one to exist.
+CREATE FUNCTION wait_release(tenant text, wanted text[], about text[], chosen uuid DEFAULT NULL) RETURNS integer
+LANGUAGE plpgsql SET search_path = algasync, pg_catalog AS $$
+DECLARE
+  one record;
+  freed uuid[];
+  woken integer;
+BEGIN
+  FOR one IN SELECT DISTINCT condition_lock(tenant, w, a) AS lock FROM unnest(wanted, about) AS u (w, a) ORDER BY 1 LOOP
+    PERFORM pg_advisory_xact_lock(one.lock);
+  END LOOP;
+  WITH gone AS (
+    DELETE FROM wait USING unnest(wanted, about) AS u (w, a)
+     WHERE wait.tenant_id = tenant AND wait.condition = u.w AND wait.key = u.a
+    RETURNING operation_id)
+  SELECT coalesce(array_agg(DISTINCT operation_id), '{}') INTO freed FROM gone;
+  IF freed = '{}' THEN
+    RETURN 0;
+  END IF;
+  UPDATE operation SET company_id = chosen
+   WHERE operation_id = ANY (freed) AND company_id IS NULL AND chosen IS NOT NULL;
+  UPDATE operation o SET state = 'queued', due_at = clock_timestamp(), dispatched_at = NULL, reason_code = NULL,
+         reason = NULL, updated_at = clock_timestamp()
+   WHERE o.operation_id = ANY (freed) AND o.state = 'waiting' AND o.company_id IS NOT NULL
+     AND NOT EXISTS (SELECT FROM wait w WHERE w.operation_id = o.operation_id);
+  GET DIAGNOSTICS woken = ROW_COUNT;
+  RETURN woken;
+END $$;
+GRANT EXECUTE ON FUNCTION condition_met, condition_lock, wait_hold, wait_release TO algasync_api, algasync_fleet;
+
+-- The liveness invariant: every unfinished operation has a live lease, or is due for dispatch, or waits for an
+-- existing unmet condition. A row here is a violation; in a healthy fleet there is none. Failed operations rest
+-- with a person and are covered by their exception.
+CREATE VIEW liveness_violation WITH (security_invoker = true) AS
+  SELECT o.tenant_id, o.operation_id, 'lease_expired' AS violation
+    FROM operation o WHERE o.state = 'running' AND o.lease_until < clock_timestamp()
+  UNION ALL
+  SELECT o.tenant_id, o.operation_id, 'waits_for_nothing'
+    FROM operation o WHERE o.state = 'waiting' AND NOT EXISTS (SELECT FROM wait w WHERE w.operation_id = o.operation_id)
+  UNION ALL
+  SELECT o.tenant_id, o.operation_id, 'condition_met'
+    FROM operation o JOIN wait w USING (operation_id)
+   WHERE o.state = 'waiting' AND condition_met(o.tenant_id, w.condition, w.key);
+GRANT SELECT ON liveness_violation TO algasync_fleet, algasync_api;
+CREATE INDEX operation_waiting ON operation (operation_id) WHERE state = 'waiting';

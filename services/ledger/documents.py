@@ -1,0 +1,122 @@
+"""Documents: what the PSA billed, as its events last described it.
+
+A document seen only by reference is a placeholder, so that whoever waits for it and whoever brings it lock the
+same row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+_ENSURE = text(
+    """INSERT INTO document (tenant_id, kind, document_id)
+       SELECT :tenant, k, i FROM unnest(CAST(:kinds AS text[]), CAST(:ids AS text[])) AS u (k, i) ORDER BY k, i
+       ON CONFLICT DO NOTHING""",
+)
+_COLUMNS = """kind, document_id, number, client_id, client_name, currency, total, document_date, state,
+              applied_sequence, data"""
+_GET = text(
+    f"SELECT {_COLUMNS} FROM document WHERE tenant_id = :tenant AND kind = :kind AND document_id = :id"  # noqa: S608 - constant columns
+)
+_LOCK = text(
+    f"""SELECT {_COLUMNS}
+         FROM document
+        WHERE tenant_id = :tenant
+          AND (kind, document_id) IN (SELECT * FROM unnest(CAST(:kinds AS text[]), CAST(:ids AS text[])))
+        ORDER BY kind, document_id FOR UPDATE"""  # noqa: S608 - constant columns
+)
+_DESCRIBE = text(
+    """UPDATE document SET applied_sequence = :sequence, updated_at = clock_timestamp(),
+              number = coalesce(:number, number), client_id = coalesce(:client_id, client_id),
+              client_name = coalesce(:client_name, client_name), currency = coalesce(:currency, currency),
+              total = coalesce(:total, total), document_date = coalesce(:document_date, document_date),
+              state = coalesce(:state, state), data = coalesce(CAST(:data AS jsonb), data)
+        WHERE tenant_id = :tenant AND kind = :kind AND document_id = :id""",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document; `total` in minor units of `currency`, `data` the event data that described it whole."""
+
+    kind: str
+    document_id: str
+    number: str | None
+    client_id: str | None
+    client_name: str | None
+    currency: str | None
+    total: int | None
+    document_date: date | None
+    state: str
+    applied_sequence: int
+    data: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What an event says of its document; None leaves a field as it is."""
+
+    state: str | None = None
+    number: str | None = None
+    client_id: str | None = None
+    client_name: str | None = None
+    currency: str | None = None
+    total: int | None = None
+    document_date: date | None = None
+    data: dict[str, Any] | None = None
+
+
+def lock(
+    connection: Connection, tenant: str, references: Iterable[tuple[str, str]]
+) -> dict[tuple[str, str], Document]:
+    """Lock the documents `(kind, id)` in id order, so that two transactions never wait for each other in a ring.
+
+    Unseen ones are made as placeholders first.
+    """
+    ordered = sorted(set(references))
+    values = {"tenant": tenant, "kinds": [k for k, _ in ordered], "ids": [i for _, i in ordered]}
+    found = _locked(connection, values)
+    if len(found) < len(ordered):
+        connection.execute(_ENSURE, values)
+        found = _locked(connection, values)
+    return found
+
+
+def _locked(connection: Connection, values: dict[str, Any]) -> dict[tuple[str, str], Document]:
+    rows = connection.execute(_LOCK, values)
+    return {(row.kind, row.document_id): Document(*row) for row in rows}
+
+
+def describe(
+    connection: Connection, tenant: str, kind: str, document_id: str, sequence: int, described: Description
+) -> None:
+    """Take over what the event with this sequence says. The caller holds the document's lock."""
+    connection.execute(
+        _DESCRIBE,
+        {
+            "tenant": tenant,
+            "kind": kind,
+            "id": document_id,
+            "sequence": sequence,
+            "state": described.state,
+            "number": described.number,
+            "client_id": described.client_id,
+            "client_name": described.client_name,
+            "currency": described.currency,
+            "total": described.total,
+            "document_date": described.document_date,
+            "data": json.dumps(described.data) if described.data is not None else None,
+        },
+    )
+
+
+def get(connection: Connection, tenant: str, kind: str, document_id: str) -> Document:
+    """A document that is known to exist, without locking it."""
+    row = connection.execute(_GET, {"tenant": tenant, "kind": kind, "id": document_id}).one()
+    return Document(*row)

@@ -1,0 +1,91 @@
+"""Links: which document of ours is which object in which QuickBooks company."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import simplejson
+from sqlalchemy import Connection, text
+
+_PUT = text(
+    """INSERT INTO link AS l (tenant_id, company_id, kind, document_id, external_type, external_id, sync_token,
+                              number, total, currency, state, snapshot, linked_via, operation_id)
+       VALUES (:tenant_id, :company_id, :kind, :document_id, :external_type, :external_id, :sync_token,
+               :number, :total, :currency, :state, CAST(:snapshot AS jsonb), :linked_via, :operation_id)
+       ON CONFLICT (company_id, kind, document_id) DO UPDATE SET
+              external_type = excluded.external_type, external_id = excluded.external_id,
+              sync_token = excluded.sync_token, number = excluded.number, total = excluded.total,
+              currency = excluded.currency, state = excluded.state, snapshot = excluded.snapshot,
+              linked_via = excluded.linked_via, operation_id = excluded.operation_id, updated_at = clock_timestamp()""",
+)
+_COLUMNS = """tenant_id, company_id, kind, document_id, external_type, external_id, sync_token, number, total,
+              currency, state, snapshot, linked_via, operation_id"""
+_OURS = text(
+    f"SELECT {_COLUMNS} FROM link WHERE company_id = :company_id AND kind = :kind AND document_id = :document_id"  # noqa: S608 - constant columns
+)
+_THEIRS = text(
+    f"""SELECT {_COLUMNS} FROM link WHERE company_id = :company_id AND external_type = :external_type
+           AND external_id = :external_id ORDER BY link_id"""  # noqa: S608 - constant columns
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One link; `total` as QuickBooks said it, in the document's currency; `snapshot` the entity it returned."""
+
+    tenant_id: str
+    company_id: UUID
+    kind: str
+    document_id: str
+    external_type: str
+    external_id: str
+    sync_token: str
+    number: str | None
+    total: Decimal | None
+    currency: str | None
+    state: str
+    snapshot: dict[str, Any]
+    linked_via: str = "export"
+    operation_id: UUID | None = None
+
+
+def put(connection: Connection, link: Link) -> None:
+    """Write the link of a document, replacing what was known of it.
+
+    Raises `IntegrityError` when another document is linked to the same object: that must never be overwritten.
+    """
+    connection.execute(
+        _PUT,
+        {
+            "tenant_id": link.tenant_id,
+            "company_id": link.company_id,
+            "kind": link.kind,
+            "document_id": link.document_id,
+            "external_type": link.external_type,
+            "external_id": link.external_id,
+            "sync_token": link.sync_token,
+            "number": link.number,
+            "total": link.total,
+            "currency": link.currency,
+            "state": link.state,
+            "snapshot": simplejson.dumps(link.snapshot, use_decimal=True),
+            "linked_via": link.linked_via,
+            "operation_id": link.operation_id,
+        },
+    )
+
+
+def of_document(connection: Connection, company_id: UUID, kind: str, document_id: str) -> Link | None:
+    """The link of our document in that company."""
+    values = {"company_id": company_id, "kind": kind, "document_id": document_id}
+    row = connection.execute(_OURS, values).one_or_none()
+    return Link(*row) if row else None
+
+
+def of_object(connection: Connection, company_id: UUID, external_type: str, external_id: str) -> list[Link]:
+    """Our documents behind an object in QuickBooks; several only for credit applications."""
+    values = {"company_id": company_id, "external_type": external_type, "external_id": external_id}
+    return [Link(*row) for row in connection.execute(_THEIRS, values)]

@@ -1,0 +1,276 @@
+"""Running one operation: take, call, record. The one path every kind of operation goes through.
+
+No transaction is open during the call. Whatever happens in between, the ledger can tell: an intent without a
+recorded answer is an unknown outcome, resolved by making the same call under the same `requestid`, or by asking.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Protocol
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+from services.database import Database
+from services.database.engine import ALL_TENANTS
+from services.ledger import operations, record
+from services.ledger.operations import Operation
+from services.ledger.ports import Clients, Desk, Handler, Problem
+from services.ledger.take import Ended, Raced, Taken, fail, take
+from services.quickbooks.errors import (
+    AuthFailed,
+    InvalidCall,
+    NotSent,
+    QuickBooksError,
+    Refused,
+    Throttled,
+    UnknownOutcome,
+)
+from services.quickbooks.reply import Reply
+
+log = structlog.get_logger()
+
+RACES = 5  # a take that lost its race starts over; losing so often in a row is a mistake worth seeing
+COMPANY_REST = 300.0  # seconds a company rests when QuickBooks says that it is locked, upgrading or unpaid
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of the message. `reject`: it belongs to the dead letters, `code` and `reason` say why."""
+
+    reject: bool
+    code: str
+    reason: str
+
+
+class _Write(Protocol):
+    def __call__(self, connection: Connection) -> object: ...
+
+
+class Runner:
+    """Runs operations by their id. One per process; safe to use from several threads."""
+
+    def __init__(
+        self,
+        database: Database,
+        handlers: Mapping[str, Handler],
+        clients: Clients,
+        desk: Desk,
+        *,
+        lease: timedelta,
+        call_within: timedelta,
+        replay_within: timedelta,
+    ) -> None:
+        """`call_within` is the longest a call can take; it must be below `lease`."""
+        if call_within >= lease:
+            raise ValueError(f"a call of {call_within} would outlive the lease of {lease}")
+        self._database = database
+        self._handlers = handlers
+        self._clients = clients
+        self._desk = desk
+        self._lease = lease
+        self._call_within = call_within
+        self._replay_within = replay_within
+
+    def run(self, operation_id: UUID, attempt: int) -> Verdict:
+        """Do the operation's attempt, if it is still to be done.
+
+        Returns once the outcome is committed. Raises only when the database cannot be reached.
+        """
+        started = time.monotonic()
+        taken = self._take(operation_id, attempt)
+        if isinstance(taken, Ended):
+            return Verdict(taken.problem, taken.code, taken.reason)
+        operation = taken.operation
+        bound = {
+            "tenant": operation.tenant_id,
+            "company": str(operation.company_id),
+            "operation": str(operation_id),
+            "kind": operation.kind,
+            "document": f"{operation.document_kind}/{operation.document_id}",
+            "requestid": operation.requestid,
+        }
+        with structlog.contextvars.bound_contextvars(**bound):
+            try:
+                return self._call(taken, started)
+            except record.LeaseLost:
+                log.warning("lease_lost", advice="another worker resolves it by the same requestid")
+                return Verdict(False, "lease_lost", "the lease ended before the outcome was recorded")
+
+    def _take(self, operation_id: UUID, attempt: int) -> Taken | Ended:
+        for _ in range(RACES):
+            try:
+                with self._database.transaction(ALL_TENANTS) as connection:
+                    return take(
+                        connection,
+                        operation_id,
+                        attempt,
+                        handlers=self._handlers,
+                        clients=self._clients,
+                        desk=self._desk,
+                        lease=self._lease,
+                        replay_within=self._replay_within,
+                    )
+            except Raced:
+                continue
+            except (OperationalError, InterfaceError):
+                raise
+            except Exception as error:
+                if isinstance(error, DBAPIError) and error.connection_invalidated:
+                    raise
+                log.exception("preparing_failed", operation=str(operation_id))
+                return self._surprise(operation_id, attempt, error)
+        return Ended("raced", "another worker is at this operation")
+
+    def _surprise(self, operation_id: UUID, attempt: int, error: Exception) -> Ended:
+        """A mistake of ours must not loop for ever nor be silent: it fails with an exception of its own."""
+        with self._database.transaction(ALL_TENANTS) as connection:
+            operation = operations.get(connection, operation_id)
+            if operation is None or operation.attempt != attempt or operation.finished:
+                return Ended("already_settled", "the operation was settled meanwhile")
+            return fail(connection, operation, _internal(operation, error), self._desk)
+
+    def _call(self, taken: Taken, started: float) -> Verdict:
+        operation, handler = taken.operation, self._handlers[taken.operation.kind]
+        assert operation.company_id is not None
+        if taken.slot > 0:
+            time.sleep(taken.slot)
+        if time.monotonic() - started > (self._lease - self._call_within).total_seconds() + taken.slot:
+            raise record.LeaseLost  # stopped for too long between intent and call: do not send any more
+        try:
+            adopted = False
+            reply: Reply | None = None
+            if taken.read_back:
+                found = handler.find(operation, partial(self._clients.look, operation.company_id))
+                if found.problem is not None:
+                    return self._failed(operation, found.problem, outcome="refused")
+                reply, adopted = found.reply, found.reply is not None
+            if reply is None:
+                reply = self._clients.execute(operation.company_id, taken.call)
+        except QuickBooksError as error:
+            return self._troubled(operation, handler, error)
+        settled = reply
+        try:
+            self._commit(
+                operation,
+                lambda connection: record.succeeded(
+                    connection, operation, settled, handler, self._desk, adopted=adopted
+                ),
+            )
+        except (record.LeaseLost, OperationalError, InterfaceError):
+            raise
+        except Exception as error:
+            # The effect stands in QuickBooks; the same requestid brings the answer back once we are mended.
+            log.exception("settling_failed", intuit_tid=reply.intuit_tid)
+            return self._failed(operation, _internal(operation, error), outcome="unknown")
+        log.info("operation_succeeded", intuit_tid=reply.intuit_tid, adopted=adopted)
+        return Verdict(False, "succeeded", "")
+
+    def _troubled(self, operation: Operation, handler: Handler, error: QuickBooksError) -> Verdict:
+        """Failures by class: due again, wait for a reconnect, or a person."""
+        assert operation.company_id is not None
+        company_id, tid = operation.company_id, error.intuit_tid
+        log.warning("call_failed", error=type(error).__name__, said=str(error), intuit_tid=tid)
+        if isinstance(error, Throttled):
+            self._clients.pause(company_id, error.retry_after, "QuickBooks answered 429")
+            return self._again(operation, error, "throttled", "unsent", timedelta(seconds=error.retry_after))
+        if isinstance(error, AuthFailed):
+            return self._disconnected(operation, error)
+        if isinstance(error, NotSent):
+            return self._again(operation, error, "not_sent", "unsent", record.backoff(operation.tries))
+        if isinstance(error, UnknownOutcome):
+            if not error.replayable:
+                return self._again(operation, error, "read_back", "unknown", timedelta(seconds=1))
+            return self._again(
+                operation, error, "unknown_outcome", "unknown", record.backoff(operation.tries)
+            )
+        if isinstance(error, Refused) and error.fault.kind in {"transient", "throttle", "blocked"}:
+            if error.fault.kind == "blocked":
+                self._clients.pause(company_id, COMPANY_REST, error.fault.label)
+            return self._again(operation, error, error.fault.label, "unsent", record.backoff(operation.tries))
+        if isinstance(error, Refused) and error.fault.kind == "auth":
+            return self._disconnected(operation, error)
+        if isinstance(error, InvalidCall):
+            return self._failed(operation, _internal(operation, error), outcome="unsent")
+        with self._database.transaction(operation.tenant_id) as connection:
+            problem = handler.refused(connection, operation, error)
+        return self._failed(operation, problem, outcome="refused", tid=tid)
+
+    def _again(
+        self, operation: Operation, error: QuickBooksError, code: str, outcome: str, after: timedelta
+    ) -> Verdict:
+        if operation.tries + 1 >= record.MAX_TRIES and code not in {"throttled", "read_back"}:
+            problem = _worn_out(operation, error)
+            return self._failed(operation, problem, outcome=outcome, tid=error.intuit_tid)
+        self._commit(
+            operation,
+            lambda connection: record.again(
+                connection,
+                operation,
+                outcome=outcome,
+                code=code,
+                reason=str(error),
+                after=after,
+                intuit_tid=error.intuit_tid,
+            ),
+        )
+        return Verdict(False, code, str(error))
+
+    def _disconnected(self, operation: Operation, error: QuickBooksError) -> Verdict:
+        company_id = operation.company_id
+        assert company_id is not None
+
+        def write(connection: Connection) -> None:
+            self._clients.expired(connection, company_id, str(error))
+            record.wait_for_company(connection, operation, str(error), error.intuit_tid)
+
+        self._commit(operation, write)
+        return Verdict(False, "company", str(error))
+
+    def _failed(
+        self, operation: Operation, problem: Problem, *, outcome: str, tid: str | None = None
+    ) -> Verdict:
+        self._commit(
+            operation,
+            lambda connection: record.failed(
+                connection, operation, problem, self._desk, outcome=outcome, intuit_tid=tid
+            ),
+        )
+        return Verdict(True, problem.code, problem.happened)
+
+    def _commit(self, operation: Operation, write: _Write) -> None:
+        with self._database.transaction(operation.tenant_id) as connection:
+            write(connection)
+
+
+def _internal(operation: Operation, error: Exception) -> Problem:
+    return Problem(
+        type="accounting_sync_export_error",
+        code="internal_error",
+        cause=f"internal:{operation.kind}:{type(error).__name__}",
+        title=f"algasync could not process {operation.document_kind} {operation.document_id}",
+        happened=f"Processing stopped at an unexpected {type(error).__name__}.",
+        why="This is a mistake in algasync or in its set-up, not in the document.",
+        fix="Read the log of this operation, mend the cause, then replay it. Nothing is sent twice.",
+        details={"operation_id": str(operation.operation_id)},
+    )
+
+
+def _worn_out(operation: Operation, error: QuickBooksError) -> Problem:
+    return Problem(
+        type="accounting_sync_export_error",
+        code="quickbooks_unavailable",
+        cause=f"unavailable:{operation.company_id}",
+        title=f"QuickBooks keeps failing for {operation.document_kind} {operation.document_id}",
+        happened=f"{record.MAX_TRIES} tries ended without a usable answer; the last one: {error}",
+        why="QuickBooks or the way to it is in trouble, or it cannot digest this document.",
+        fix="Check QuickBooks' status page, then retry: the first thing a retry does is find out what happened.",
+        details={"operation_id": str(operation.operation_id), "intuit_tid": error.intuit_tid},
+    )

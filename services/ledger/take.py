@@ -1,0 +1,317 @@
+"""Taking an operation: the intent is written down, with the exact call, before anything is sent.
+
+One transaction: lock the documents, check order and conditions, reserve the limiter slot, store call and lease.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+from sqlalchemy import Connection, text
+
+from services.ledger import documents, timeline, waits
+from services.ledger.attempts import finish
+from services.ledger.operations import COLUMNS, Operation, State, from_row
+from services.ledger.ports import Clients, Condition, Desk, Fail, Handler, Hold, Problem, Skip
+from services.quickbooks.call import Call
+
+LONGEST_SLOT_WAIT = (
+    10.0  # seconds a worker thread sleeps for its limiter slot; beyond that it puts the work back
+)
+
+_READ = text(
+    f"""SELECT {COLUMNS}, clock_timestamp() AS now, coalesce(c.state, 'missing') AS company_state,
+               EXISTS (SELECT FROM pause p WHERE p.scope = 'fleet' OR (p.tenant_id = o.tenant_id
+                         AND (p.scope = 'tenant' OR p.company_id = o.company_id))) AS paused,
+               condition_met(o.tenant_id, 'auto_sync', 'tenant') AS auto_sync,
+               (SELECT e.operation_id FROM operation e
+                 WHERE e.tenant_id = o.tenant_id AND e.document_kind = o.document_kind
+                   AND e.document_id = o.document_id
+                   AND (e.revision, e.repair, e.created_at) < (o.revision, o.repair, o.created_at)
+                   AND e.state IN ('queued', 'running', 'waiting', 'scheduled', 'failed')
+                 ORDER BY e.revision, e.repair, e.created_at LIMIT 1) AS earlier
+          FROM operation o LEFT JOIN company c ON c.company_id = o.company_id
+         WHERE o.operation_id = :id"""  # noqa: S608 - constant columns
+)
+# Everything read before is still true only if nobody wrote the row since: `updated_at` moves with every write.
+_TAKE = text(
+    """UPDATE operation SET state = 'running', lease_token = :token, outcome = 'intended',
+              lease_until = clock_timestamp() + CAST(:lease AS interval), dispatched_at = NULL,
+              generation = :generation, requestid = :requestid, call = CAST(:call AS jsonb),
+              called_at = CASE WHEN :same_call THEN coalesce(called_at, clock_timestamp()) ELSE clock_timestamp() END,
+              reason_code = NULL, reason = NULL, updated_at = clock_timestamp()
+        WHERE operation_id = :id AND updated_at = :seen"""
+)
+_PUT_BACK = text(
+    """UPDATE operation SET state = :state, reason_code = :code, reason = :reason, dispatched_at = NULL,
+              lease_token = NULL, lease_until = NULL, updated_at = clock_timestamp(),
+              due_at = clock_timestamp() + CAST(:after AS interval)
+        WHERE operation_id = :id AND updated_at = :seen"""
+)
+
+
+_UNTOUCHED = text("SELECT FROM operation WHERE operation_id = :id AND updated_at = :seen FOR UPDATE")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An operation and what surrounds it, as one statement saw them."""
+
+    operation: Operation
+    now: datetime  # the database's clock
+    company_state: str
+    paused: bool
+    auto_sync: bool
+    earlier: UUID | None  # an unfinished earlier step of the same document
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Ours until the lease ends: make `call` after `slot` seconds, or first ask whether it took effect."""
+
+    operation: Operation
+    call: Call
+    slot: float  # seconds until the reserved limiter slot
+    read_back: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Nothing to call. With a `problem` the operation has failed and its message belongs to the dead letters."""
+
+    code: str
+    reason: str
+    problem: bool = False
+
+
+class Raced(Exception):
+    """Somebody else wrote the operation meanwhile; their write stands and the transaction must roll back."""
+
+
+def request_id(operation: Operation, generation: int) -> str:
+    """The `requestid` of an operation's effect: a digest of its idempotency key and generation, 32 characters.
+
+    Intuit allows 50 characters, 36 in a batch.
+    https://developer.intuit.com/app/developer/qbo/docs/learn/rest-api-features#request-id
+    """
+    key = [
+        operation.tenant_id,
+        str(operation.company_id),
+        operation.kind,
+        operation.document_kind,
+        operation.document_id,
+        operation.revision,
+        operation.repair,
+        generation,
+    ]
+    return hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
+
+
+def take(
+    connection: Connection,
+    operation_id: UUID,
+    attempt: int,
+    *,
+    handlers: Mapping[str, Handler],
+    clients: Clients,
+    desk: Desk,
+    lease: timedelta,
+    replay_within: timedelta,
+) -> Taken | Ended:
+    """Take the operation if it is ours to do; otherwise record what it became. Raises `Raced`."""
+    row = connection.execute(_READ, {"id": operation_id}).one_or_none()
+    if row is None:
+        return Ended("unknown_operation", f"operation {operation_id} is not in the ledger")
+    operation = from_row(row)
+    seen = Seen(operation, row.now, row.company_state, row.paused, row.auto_sync, row.earlier)
+    stale = _not_ours(operation, attempt, seen.now)
+    if stale is not None:
+        return stale
+    involved = [(operation.document_kind, operation.document_id), *_involved(operation)]
+    documents.lock(connection, operation.tenant_id, involved)
+    handler = handlers[operation.kind]
+    held = _hold(connection, operation, _general_conditions(seen, handler))
+    if held is not None:
+        return held
+    company_id = operation.company_id
+    assert company_id is not None  # the table allows none only while waiting
+    if operation.outcome in {"intended", "unknown"} and operation.call is not None:
+        stored = Call.from_json(operation.call)
+        old = operation.called_at is not None and seen.now - operation.called_at > replay_within
+        read_back = old or operation.reason_code == "read_back"
+        return _start(connection, operation, stored, clients, lease, read_back=read_back)
+    requestid = request_id(operation, operation.generation)
+    prepared = handler.prepare(connection, operation, requestid)
+    if isinstance(prepared, Hold):
+        held = _hold(connection, operation, prepared.conditions, prepared.reason)
+        if held is not None:
+            return held
+        raise Raced  # the condition came true between the handler's look and ours: start over
+    if isinstance(prepared, Skip):
+        if connection.execute(_UNTOUCHED, {"id": operation_id, "seen": operation.updated_at}).first() is None:
+            raise Raced
+        finish(connection, [operation], State.SKIPPED, prepared.code, prepared.reason, "algasync")
+        desk.close(connection, operation, prepared.reason)
+        return Ended(prepared.code, prepared.reason)
+    if isinstance(prepared, Fail):
+        return fail(connection, operation, prepared.problem, desk)
+    call = prepared.call
+    if operation.requestid is not None and operation.call is not None and operation.call != call.to_json():
+        # The id was used for another body, and that body is known to have had no effect: a new generation.
+        operation = replace(operation, generation=operation.generation + 1)
+        again = handler.prepare(connection, operation, request_id(operation, operation.generation))
+        assert not isinstance(again, (Hold, Skip, Fail))  # same transaction, same locks, same answer
+        call = again.call
+    return _start(connection, operation, call, clients, lease, read_back=False)
+
+
+def fail(connection: Connection, operation: Operation, problem: Problem, desk: Desk) -> Ended:
+    """Failed and its exception in one transaction; a person must act first."""
+    _write(connection, operation, State.FAILED, problem.code, problem.happened, timedelta())
+    exception_id = desk.open(connection, operation, problem)
+    _note(
+        connection,
+        operation,
+        "failed",
+        {"code": problem.code, "what": problem.happened, "exception_id": str(exception_id)},
+    )
+    return Ended(problem.code, problem.happened, problem=True)
+
+
+def _not_ours(operation: Operation, attempt: int, now: datetime) -> Ended | None:
+    if operation.finished or attempt != operation.attempt:
+        return Ended("already_settled", f"the operation is {operation.state}, attempt {operation.attempt}")
+    if operation.state == State.FAILED:
+        return Ended(operation.reason_code or "failed", operation.reason or "", problem=True)
+    if operation.state == State.WAITING:
+        return Ended("waiting", operation.reason or "")
+    if operation.state == State.RUNNING and operation.lease_until and operation.lease_until > now:
+        return Ended("taken", "another worker holds the lease")
+    return None
+
+
+def _involved(operation: Operation) -> list[tuple[str, str]]:
+    return [(kind, document_id) for kind, document_id in operation.payload.get("involves", [])]
+
+
+def _general_conditions(seen: Seen, handler: Handler) -> list[Condition]:
+    conditions = []
+    company = str(seen.operation.company_id)
+    if seen.paused:
+        conditions += [Condition("pause", key) for key in ("fleet", "tenant", company)]
+    if seen.earlier is not None:
+        conditions.append(Condition("step", str(seen.earlier)))
+    if seen.company_state != "active":
+        conditions.append(Condition("company", company))
+    if handler.needs_auto_sync and not seen.auto_sync:
+        conditions.append(Condition("auto_sync", "tenant"))
+    return conditions
+
+
+_REASONS = {
+    "pause": "sync is paused",
+    "step": "an earlier step of this document is not finished",
+    "company": "the QuickBooks company is not connected",
+    "auto_sync": "automatic sync is off",
+    "link": "a document it refers to is not in QuickBooks yet",
+}
+
+
+def _hold(
+    connection: Connection, operation: Operation, wanted: Sequence[Condition], reason: str = ""
+) -> Ended | None:
+    if not wanted or not waits.hold(connection, operation.operation_id, operation.tenant_id, wanted):
+        return None
+    code = wanted[0].condition
+    said = reason or _REASONS[code]
+    _write(connection, operation, State.WAITING, code, said, timedelta())
+    _note(
+        connection,
+        operation,
+        "waiting",
+        {"for": [f"{c.condition}:{c.key}" for c in wanted], "reason": said},
+    )
+    return Ended("waiting", said)
+
+
+def _start(
+    connection: Connection,
+    operation: Operation,
+    call: Call,
+    clients: Clients,
+    lease: timedelta,
+    *,
+    read_back: bool,
+) -> Taken | Ended:
+    assert operation.company_id is not None
+    slot = clients.reserve(connection, operation.company_id)
+    if slot > LONGEST_SLOT_WAIT:
+        said = "waiting for room under QuickBooks' call limits"
+        _write(connection, operation, State.SCHEDULED, "limiter", said, timedelta(seconds=slot))
+        return Ended("limiter", said)
+    token = uuid4()
+    stored = call.to_json()
+    values = {
+        "id": operation.operation_id,
+        "seen": operation.updated_at,
+        "token": token,
+        "lease": lease + timedelta(seconds=slot),
+        "generation": operation.generation,
+        "requestid": call.requestid,
+        "call": json.dumps(stored),
+        "same_call": operation.call == stored,
+    }
+    if not connection.execute(_TAKE, values).rowcount:
+        raise Raced
+    _note(
+        connection,
+        operation,
+        "read_back" if read_back else "calling",
+        {"requestid": call.requestid, "generation": operation.generation, "try": operation.tries + 1},
+    )
+    taken = replace(
+        operation,
+        state=State.RUNNING,
+        lease_token=token,
+        outcome="intended",
+        requestid=call.requestid,
+        call=stored,
+    )
+    return Taken(taken, call, slot, read_back)
+
+
+def _write(
+    connection: Connection, operation: Operation, state: State, code: str, reason: str, after: timedelta
+) -> None:
+    values = {
+        "id": operation.operation_id,
+        "seen": operation.updated_at,
+        "state": state,
+        "code": code,
+        "reason": reason,
+        "after": after,
+    }
+    if not connection.execute(_PUT_BACK, values).rowcount:
+        raise Raced
+
+
+def _note(connection: Connection, operation: Operation, action: str, details: dict[str, object]) -> None:
+    timeline.append(
+        connection,
+        operation.tenant_id,
+        operation.document_kind,
+        operation.document_id,
+        "algasync",
+        action,
+        {
+            "operation_id": str(operation.operation_id),
+            "operation": operation.kind,
+            "attempt": operation.attempt,
+            **details,
+        },
+    )

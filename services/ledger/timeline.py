@@ -1,0 +1,64 @@
+"""Who did what: the append-only, hash-chained record of a document (or company, mapping, setting)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+_APPEND = text(
+    "SELECT timeline_append(:tenant, :kind, :id, :actor, :action, CAST(:details AS jsonb))",
+)
+_READ = text(
+    """SELECT position, at, actor, action, details, encode(hash, 'hex') AS hash,
+              hash = timeline_hash(previous, tenant_id, subject_kind, subject_id, position, at, actor, action, details)
+              AND previous = coalesce(lag(hash) OVER (ORDER BY position), '\\x') AS intact
+         FROM timeline WHERE tenant_id = :tenant AND subject_kind = :kind AND subject_id = :id
+        ORDER BY position""",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry; `intact` says whether its hash and its place in the chain are as written."""
+
+    position: int
+    at: datetime
+    actor: str
+    action: str
+    details: dict[str, Any]
+    hash: str
+    intact: bool
+
+
+def append(
+    connection: Connection,
+    tenant: str,
+    subject_kind: str,
+    subject_id: str,
+    actor: str,
+    action: str,
+    details: dict[str, Any],
+) -> int:
+    """Write an entry inside the caller's transaction and return its position, 1 for the first."""
+    position: int = connection.execute(
+        _APPEND,
+        {
+            "tenant": tenant,
+            "kind": subject_kind,
+            "id": subject_id,
+            "actor": actor,
+            "action": action,
+            "details": json.dumps(details, default=str),
+        },
+    ).scalar_one()
+    return position
+
+
+def read(connection: Connection, tenant: str, subject_kind: str, subject_id: str) -> list[Entry]:
+    """All entries of a subject, oldest first, each checked against its hash and its predecessor's."""
+    rows = connection.execute(_READ, {"tenant": tenant, "kind": subject_kind, "id": subject_id})
+    return [Entry(*row) for row in rows]

@@ -1,0 +1,126 @@
+"""What an exporter must know of the company it writes to: country, currency, preferences, settings, mappings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+Key = tuple[str, str, str]  # mapping kind, our id, variant
+
+_COMPANY = text(
+    """SELECT c.company_id, c.realm_id, c.name, c.environment, c.country, c.home_currency, c.preferences,
+              (SELECT coalesce(jsonb_object_agg(s.name, s.value ORDER BY s.scope LIKE 'client:%',
+                                                s.scope LIKE 'company:%'), '{}')
+                 FROM setting s WHERE s.tenant_id = c.tenant_id
+                  AND s.scope IN ('tenant', 'company:' || c.company_id, 'client:' || :client_id)) AS settings
+         FROM company c WHERE c.company_id = :company_id"""
+)
+_CHOICE = text(
+    """SELECT c.company_id, c.realm_id FROM company c
+        WHERE c.tenant_id = :tenant AND c.state <> 'disconnected'
+          AND CASE WHEN :target <> '' THEN c.realm_id = :target OR c.company_id::text = :target
+                   ELSE c.company_id = coalesce(
+                     (SELECT (s.value #>> '{}')::uuid FROM setting s
+                       WHERE s.tenant_id = :tenant AND s.scope = 'client:' || :client_id AND s.name = 'company'),
+                     (SELECT d.company_id FROM company d WHERE d.tenant_id = :tenant AND d.is_default)) END"""
+)
+_MAPPED = text(
+    """SELECT m.kind, m.key, m.variant, m.external_id, m.external_name, m.details
+         FROM mapping m
+         JOIN unnest(CAST(:kinds AS text[]), CAST(:keys AS text[]), CAST(:variants AS text[])) AS w (k, i, v)
+           ON m.kind = w.k AND m.key = w.i AND m.variant = w.v
+        WHERE m.tenant_id = :tenant AND m.company_id = :company_id"""
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """The QuickBooks side of a mapping."""
+
+    external_id: str
+    name: str
+    details: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """One QuickBooks company as an exporter sees it."""
+
+    company_id: UUID
+    realm_id: str
+    name: str
+    environment: str
+    country: str
+    home_currency: str
+    preferences: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def reference(self, name: str) -> str | None:
+        """The QuickBooks id that a setting such as `default_class` points at."""
+        value = self.settings.get(name)
+        return value.get("id") if isinstance(value, dict) else None
+
+    @property
+    def in_us(self) -> bool:
+        """US companies have sales tax and TAX/NON codes; Intuit says US, or USA since 2025."""
+        return self.country in {"US", "USA", ""}
+
+    def preference(self, group: str, name: str) -> Any:
+        """A preference as Intuit names it, e.g. ("SalesFormsPrefs", "CustomTxnNumbers"); None when it did not say."""
+        return (self.preferences.get(group) or {}).get(name)
+
+    @property
+    def multicurrency(self) -> bool:
+        """Whether documents may be in another currency than the home currency."""
+        return self.preference("CurrencyPrefs", "MultiCurrencyEnabled") is True
+
+    @property
+    def automated_sales_tax(self) -> bool:
+        """Whether QuickBooks computes sales tax from addresses by itself."""
+        return self.preference("TaxPrefs", "PartnerTaxEnabled") is True
+
+    @property
+    def sales_tax_off(self) -> bool:
+        """Whether the company said that it charges no tax; then it drops any tax we send."""
+        return self.preference("TaxPrefs", "UsingSalesTax") is False
+
+
+def load(connection: Connection, company_id: UUID, client_id: str) -> Books:
+    """Company facts and settings in one statement; a client's setting wins over the company's over the tenant's."""
+    row = connection.execute(_COMPANY, {"company_id": company_id, "client_id": client_id}).one()
+    return Books(*row)
+
+
+def choose(
+    connection: Connection, tenant: str, target: str | None, client_id: str
+) -> tuple[UUID | None, str]:
+    """The company of a document: the targeted one, else the client's, else the tenant's default.
+
+    Returns its id, or None and the key to wait for; a target that is not connected never falls back to another.
+    """
+    values = {"tenant": tenant, "target": target or "", "client_id": client_id}
+    row = connection.execute(_CHOICE, values).first()
+    return (row.company_id if row else None), (f"realm:{target}" if target else "default")
+
+
+def mapped(
+    connection: Connection, tenant: str, company_id: UUID, wanted: Iterable[Key]
+) -> Mapping[Key, Mapped]:
+    """All mappings of a document in one statement; what is not mapped is not in the answer."""
+    keys = sorted(set(wanted))
+    values = {
+        "tenant": tenant,
+        "company_id": company_id,
+        "kinds": [kind for kind, _, _ in keys],
+        "keys": [key for _, key, _ in keys],
+        "variants": [variant for _, _, variant in keys],
+    }
+    rows = connection.execute(_MAPPED, values)
+    return {
+        (kind, key, variant): Mapped(external_id, name, details)
+        for kind, key, variant, external_id, name, details in rows
+    }

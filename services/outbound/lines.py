@@ -1,0 +1,180 @@
+"""Lines of a billing document as QuickBooks sales lines.
+
+https://developer.intuit.com/app/developer/qbo/docs/api/accounting/all-entities/invoice#the-invoice-object
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from messages.invoices import Document
+from messages.lines import Line
+from services.outbound import taxes
+from services.outbound.amounts import priced
+from services.outbound.books import Books, Key, Mapped
+from services.outbound.findings import Finding, missing_mapping
+
+LONGEST_DESCRIPTION = 4000
+MOST_LINES = 10_000
+MOST_TAXED_LINES = 750
+
+
+def is_note(line: Line) -> bool:
+    """A line that says something and costs nothing, such as the heading of a group."""
+    return line.service_id is None and line.category_id is None and not (line.net_amount or line.tax_amount)
+
+
+def item_keys(document: Document) -> Iterator[Key]:
+    """Every mapping that the items of the lines may come from."""
+    for line in document.lines:
+        if line.is_discount:
+            yield ("discount_item", "", "")
+        if line.service_id is not None:
+            yield ("item", line.service_id, "")
+        if line.category_id is not None:
+            yield ("item_category", line.category_id, "")
+
+
+def build(
+    document: Document, sign: int, books: Books, mappings: Mapping[Key, Mapped]
+) -> tuple[list[dict[str, Any]], list[Finding]]:
+    """Return the wire lines and what is wrong with them. `sign` is -1 for credit notes, which are negated."""
+    wire: list[dict[str, Any]] = []
+    findings: list[Finding] = []
+    if len(document.lines) > MOST_LINES:
+        findings.append(
+            Finding(
+                "too_many_lines",
+                "lines",
+                f"there are {len(document.lines)}, QuickBooks takes at most {MOST_LINES}",
+                "Split the document in billing.",
+                f"document:{document.id}",
+            )
+        )
+    taxed = sum(line.tax_amount != 0 for line in document.lines)
+    if taxed > MOST_TAXED_LINES:
+        findings.append(
+            Finding(
+                "too_many_taxed_lines",
+                "lines",
+                f"{taxed} of them carry tax, QuickBooks takes at most {MOST_TAXED_LINES}",
+                "Split the document in billing.",
+                f"document:{document.id}",
+            )
+        )
+    by_id = {line.id: line for line in document.lines}
+    for number, line in enumerate(document.lines, start=1):
+        if is_note(line):
+            wire.append({"DetailType": "DescriptionOnly", "Description": _cut(line.description)})
+            continue
+        item = _item(number, line, books, mappings, findings)
+        tax_code = taxes.line_code(number, line, by_id, books, mappings, findings)
+        if item is None or tax_code is None:
+            continue
+        wire.append(_sales_line(line, sign, document.currency, item, tax_code, books))
+    return wire, findings
+
+
+def _item(
+    number: int, line: Line, books: Books, mappings: Mapping[Key, Mapped], findings: list[Finding]
+) -> Mapped | None:
+    """The item of a line: for discounts the discount item, else the service's, else its category's."""
+    keys: list[Key] = []
+    if line.is_discount:
+        keys.append(("discount_item", "", ""))
+    if line.service_id is not None:
+        keys.append(("item", line.service_id, ""))
+    if line.category_id is not None:
+        keys.append(("item_category", line.category_id, ""))
+    for key in keys:
+        if key in mappings:
+            return mappings[key]
+    where, name = f"line {number} ({_short(line.description)}), item", _short(line.description)
+    if line.is_discount:
+        findings.append(
+            missing_mapping(
+                books.company_id,
+                "discount_item",
+                "",
+                "missing_discount_item_mapping",
+                where,
+                "discounts have no item in QuickBooks yet",
+            )
+        )
+    elif line.service_id is not None:
+        findings.append(
+            missing_mapping(
+                books.company_id,
+                "item",
+                line.service_id,
+                "missing_service_mapping",
+                where,
+                f"service {line.service_id} has no item in QuickBooks yet",
+            )
+        )
+    elif line.category_id is not None:
+        findings.append(
+            missing_mapping(
+                books.company_id,
+                "item_category",
+                line.category_id,
+                "missing_service_mapping",
+                where,
+                f"service category {line.category_id} has no item in QuickBooks yet",
+            )
+        )
+    else:
+        findings.append(
+            Finding(
+                "missing_service",
+                where,
+                f"{name!r} costs something but names no service, so no item in QuickBooks fits",
+                "Give the line a service in billing, then correct the document.",
+                f"line_without_service:{line.id}",
+            )
+        )
+    return None
+
+
+def _sales_line(
+    line: Line, sign: int, currency: str, item: Mapped, tax_code: str, books: Books
+) -> dict[str, Any]:
+    price = priced(line.quantity, line.unit_price * _price_sign(line, sign), sign * line.net_amount, currency)
+    description = f"{line.description} ({price.remark})" if price.remark else line.description
+    detail: dict[str, Any] = {
+        "ItemRef": {"value": item.external_id},
+        "Qty": price.quantity,
+        "UnitPrice": price.unit_price,
+        "TaxCodeRef": {"value": tax_code},
+    }
+    if line.service_period_start is not None:
+        detail["ServiceDate"] = line.service_period_start.isoformat()
+    class_id = line.class_ or item.details.get("class_id") or books.reference("default_class")
+    if class_id and books.preference("AccountingInfoPrefs", "ClassTrackingPerTxnLine") is not False:
+        detail["ClassRef"] = {"value": class_id}
+    return {
+        "DetailType": "SalesItemLineDetail",
+        "Amount": price.amount,
+        "Description": _cut(description),
+        "SalesItemLineDetail": detail,
+    }
+
+
+def _price_sign(line: Line, sign: int) -> int:
+    """Negate the price of a negated line, unless the quantity carries the minus already or the price did not."""
+    product = line.quantity * line.unit_price
+    if product == 0 or line.net_amount == 0:
+        return 1
+    return 1 if (product > 0) == (sign * line.net_amount > 0) else -1
+
+
+def _cut(description: str) -> str:
+    if len(description) <= LONGEST_DESCRIPTION:
+        return description
+    return description[: LONGEST_DESCRIPTION - 1] + "…"
+
+
+def _short(description: str) -> str:
+    one_line = " ".join(description.split())
+    return one_line if len(one_line) <= 40 else one_line[:39] + "…"

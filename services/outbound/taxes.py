@@ -1,0 +1,167 @@
+"""Tax of a billing document in QuickBooks' terms.
+
+In the US a line is taxable (`TAX`) or not (`NON`), and one tax code with the total stands on the document.
+Elsewhere every line carries its own code, amounts exclude tax, and each rate has its sum.
+https://developer.intuit.com/app/developer/qbo/docs/workflows/manage-sales-tax-for-us-locales
+https://developer.intuit.com/app/developer/qbo/docs/workflows/manage-sales-tax-for-non-us-locales
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import Any
+
+from messages.invoices import Document
+from messages.lines import Line
+from messages.money import to_decimal
+from services.outbound.books import Books, Key, Mapped
+from services.outbound.findings import Finding, missing_mapping
+
+
+def treatment(line: Line) -> str:
+    """How a line is taxed: taxable, zero (taxable at 0 %) or exempt."""
+    if not line.is_taxable:
+        return "exempt"
+    zero_rate = line.tax_rate is not None and line.tax_rate == 0
+    return "zero" if zero_rate or (line.tax_rate is None and not line.tax_amount) else "taxable"
+
+
+def keys(document: Document, books: Books) -> Iterator[Key]:
+    """Every mapping that the tax of a document may need."""
+    for line in document.lines:
+        if books.in_us:
+            if line.tax_amount:
+                yield ("tax_code", line.tax_region or "", "")
+        else:
+            yield ("tax_code", line.tax_region or "", treatment(line))
+            yield ("tax_code", line.tax_region or "", "")
+
+
+def line_code(
+    number: int,
+    line: Line,
+    by_id: Mapping[str, Line],
+    books: Books,
+    mappings: Mapping[Key, Mapped],
+    findings: list[Finding],
+) -> str | None:
+    """The TaxCodeRef of a line, never left out; a discount has the code of the line it lowers."""
+    if line.is_discount and line.applies_to is not None:
+        line = by_id[line.applies_to]
+    if books.in_us:
+        return "TAX" if line.is_taxable else "NON"
+    code = _code(line, mappings)
+    if code is not None:
+        return code.external_id
+    region = line.tax_region or ""
+    findings.append(
+        missing_mapping(
+            books.company_id,
+            "tax_code",
+            region,
+            "missing_tax_mapping",
+            f"line {number}, tax code",
+            f"tax region {region or 'default'} ({treatment(line)}) has no tax code in QuickBooks yet",
+        )
+    )
+    return None
+
+
+def detail(
+    document: Document, sign: int, books: Books, mappings: Mapping[Key, Mapped], findings: list[Finding]
+) -> dict[str, Any]:
+    """Return the header fields about tax: TxnTaxDetail, and GlobalTaxCalculation outside the US.
+
+    A document whose tax is still to be computed by QuickBooks carries no amounts.
+    """
+    if document.tax_source == "pending_external":
+        return {} if books.in_us else {"GlobalTaxCalculation": "TaxExcluded"}
+    if document.tax and books.sales_tax_off:
+        findings.append(
+            Finding(
+                "sales_tax_off",
+                "tax",
+                "the document carries tax, but the QuickBooks company has sales tax switched off and would drop it",
+                "Switch sales tax on in QuickBooks (Taxes), then retry.",
+                f"sales_tax_off:{books.company_id}",
+            )
+        )
+    total = to_decimal(sign * document.tax, document.currency)
+    if books.in_us:
+        return {"TxnTaxDetail": _us_detail(document, total, books, mappings, findings)}
+    lines = _tax_lines(document, sign, mappings)
+    tax_detail: dict[str, Any] = {"TotalTax": total}
+    if lines:
+        tax_detail["TaxLine"] = lines
+    return {"GlobalTaxCalculation": "TaxExcluded", "TxnTaxDetail": tax_detail}
+
+
+def _us_detail(
+    document: Document, total: Decimal, books: Books, mappings: Mapping[Key, Mapped], findings: list[Finding]
+) -> dict[str, Any]:
+    regions = sorted({line.tax_region or "" for line in document.lines if line.tax_amount})
+    if len(regions) > 1 and not books.automated_sales_tax:
+        findings.append(
+            Finding(
+                "several_tax_regions",
+                "tax",
+                f"lines are taxed in {', '.join(regions)}, but a QuickBooks document has one tax code",
+                "Bill each region on a document of its own, or switch Automated Sales Tax on in QuickBooks.",
+                f"several_tax_regions:{document.id}",
+            )
+        )
+    wire: dict[str, Any] = {"TotalTax": total}
+    for region in regions[:1]:
+        code = mappings.get(("tax_code", region, ""))
+        if code is not None:
+            wire["TxnTaxCodeRef"] = {"value": code.external_id}
+        else:
+            findings.append(
+                missing_mapping(
+                    books.company_id,
+                    "tax_code",
+                    region,
+                    "missing_tax_mapping",
+                    "tax",
+                    f"tax region {region or 'default'} has no tax code in QuickBooks yet",
+                )
+            )
+    return wire
+
+
+def _tax_lines(document: Document, sign: int, mappings: Mapping[Key, Mapped]) -> list[dict[str, Any]]:
+    """One TaxLine a rate, when every taxed line's code names its rate; else QuickBooks works them out itself."""
+    sums: dict[str, tuple[int, int]] = {}
+    percent: dict[str, str] = {}
+    for line in document.lines:
+        code = _code(line, mappings)
+        if code is None or not line.tax_amount:
+            continue
+        rate = str(code.details.get("tax_rate_id") or "")
+        if not rate:
+            return []
+        tax, net = sums.get(rate, (0, 0))
+        sums[rate] = (tax + line.tax_amount, net + line.net_amount)
+        percent[rate] = str(code.details.get("rate") or line.tax_rate or "")
+    lines = []
+    for rate, (tax, net) in sums.items():
+        tax_line: dict[str, Any] = {
+            "TaxRateRef": {"value": rate},
+            "NetAmountTaxable": to_decimal(sign * net, document.currency),
+        }
+        if percent[rate]:
+            tax_line |= {"PercentBased": True, "TaxPercent": Decimal(percent[rate])}
+        lines.append(
+            {
+                "Amount": to_decimal(sign * tax, document.currency),
+                "DetailType": "TaxLineDetail",
+                "TaxLineDetail": tax_line,
+            }
+        )
+    return lines
+
+
+def _code(line: Line, mappings: Mapping[Key, Mapped]) -> Mapped | None:
+    region = line.tax_region or ""
+    return mappings.get(("tax_code", region, treatment(line))) or mappings.get(("tax_code", region, ""))
