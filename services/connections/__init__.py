@@ -1,0 +1,3 @@
+"""Intuit's side of a tenant: credentials, OAuth, tokens, connected companies, limits, metered reads."""
+
+from __future__ import annotations

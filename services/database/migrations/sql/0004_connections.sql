@@ -72,7 +72,9 @@ CREATE TABLE company_limiter (
   next_call      timestamptz NOT NULL DEFAULT '-infinity',
   next_batch     timestamptz NOT NULL DEFAULT '-infinity',
   paused_until   timestamptz NOT NULL DEFAULT '-infinity',
-  paused_reason  text
+  paused_reason  text,
+  next_second    timestamptz GENERATED ALWAYS AS (next_call) STORED,  -- under the names the dispatcher knows
+  next_minute    timestamptz GENERATED ALWAYS AS (next_call) STORED
 ) WITH (fillfactor = 50);
 SELECT protect('company_limiter', 'SELECT, INSERT, UPDATE', 'SELECT, INSERT, UPDATE');
 
