@@ -4,8 +4,6 @@ Every error names Intuit's transaction id when there is one. The text of an erro
 body or a client's name, so it may be logged; Intuit's own detail is on the fault.
 """
 
-# ruff: noqa: N818 - the names say what is known after the call; "Error" would add nothing to NotSent
-
 from __future__ import annotations
 
 from services.quickbooks.faults import Fault
@@ -73,7 +71,23 @@ class Throttled(QuickBooksError):
 
 
 class AuthFailed(QuickBooksError):
-    """The connection or the app's keys are not good any more: a person must reconnect. Nothing happened."""
+    """The connection or the app's keys are not good any more: a person must reconnect. Nothing happened.
+
+    `reason` is OAuth's word when the token endpoint said so: "invalid_grant" (expired, revoked, used) or
+    "invalid_client" (the app's keys).
+    """
+
+    def __init__(
+        self,
+        sentence: str,
+        *,
+        reason: str = "",
+        status: int | None = None,
+        fault: Fault | None = None,
+        intuit_tid: str | None = None,
+    ) -> None:
+        super().__init__(sentence, status=status, fault=fault, intuit_tid=intuit_tid)
+        self.reason = reason
 
 
 class Refused(QuickBooksError):

@@ -117,7 +117,7 @@ def judge(call: Call, answer: Answer) -> Reply:
     data = _parsed(text)
     fault = _fault(data, text, answer.status)
     if fault is None and 200 <= answer.status < 300:
-        if isinstance(data, Mapping) and _answers(call, data):
+        if isinstance(data, Mapping) and answers(call, data):
             return Reply(
                 call, answer.status, text, data, answer.intuit_tid, envelope_time(data) or answer.date
             )
@@ -196,7 +196,7 @@ def _parts(data: Any) -> Iterator[Any]:
                 yield from response.get("QueryResponse") or ()
 
 
-def _answers(call: Call, data: Mapping[str, Any]) -> bool:
+def answers(call: Call, data: Mapping[str, Any]) -> bool:
     """Tell whether a body holds what the call asked for."""
     if call.operation in {"query", "count"}:
         return isinstance(data.get("QueryResponse"), Mapping)

@@ -105,9 +105,7 @@ def exchange(
     try:
         response = session.send(request, timeout=timeout, allow_redirects=False, stream=True)  # type: ignore[arg-type]  # requests takes urllib3's Timeout, its stubs do not say so
     except requests.RequestException as failure:
-        if _never_sent(failure):
-            raise NotSent(f"no connection to QuickBooks ({_cause(failure)}); nothing was sent") from failure
-        raise UnknownOutcome(f"the answer of QuickBooks did not come ({_cause(failure)})") from failure
+        raise failed(failure) from failure
     tid = response.headers.get("intuit_tid")
     try:
         received = _read(response.raw, timeouts, deadline)
@@ -120,6 +118,15 @@ def exchange(
         ) from failure
     lowered = {name.lower(): value for name, value in response.headers.items()}
     return Answer(response.status_code, lowered, received)
+
+
+def failed(failure: requests.RequestException) -> NotSent | UnknownOutcome:
+    """Return what a failure of `requests` tells, without its text: that names the address, and so the query."""
+    reason = getattr(failure.args[0] if failure.args else None, "reason", None)
+    cause = type(reason or failure).__name__
+    if _never_sent(failure, reason):
+        return NotSent(f"no connection to QuickBooks ({cause}); nothing was sent")
+    return UnknownOutcome(f"no answer came from QuickBooks ({cause})")
 
 
 def _read(raw: urllib3.HTTPResponse, timeouts: Timeouts, deadline: Deadline) -> bytes:
@@ -138,18 +145,11 @@ def _read(raw: urllib3.HTTPResponse, timeouts: Timeouts, deadline: Deadline) -> 
         chunks.append(chunk)
 
 
-def _never_sent(failure: requests.RequestException) -> bool:
+def _never_sent(failure: requests.RequestException, reason: object) -> bool:
     """Tell whether a failure proves that not one byte of the request has left."""
     if isinstance(failure, (requests.ConnectTimeout, requests.exceptions.ProxyError)):
         return True
-    reason = getattr(failure.args[0] if failure.args else None, "reason", None)
     if isinstance(failure, requests.exceptions.SSLError):
         # A bad certificate ends the handshake; any other TLS error may come after the request.
-        return isinstance(getattr(reason, "args", (None,))[0], ssl.SSLCertVerificationError)
+        return any(isinstance(arg, ssl.SSLCertVerificationError) for arg in getattr(reason, "args", ()))
     return isinstance(reason, NewConnectionError)
-
-
-def _cause(failure: requests.RequestException) -> str:
-    """Name a failure without its text, which would carry the address and so the query."""
-    reason = getattr(failure.args[0] if failure.args else None, "reason", None)
-    return type(reason or failure).__name__

@@ -1,0 +1,59 @@
+"""Reading all rows of a query, while others delete rows, without missing one.
+
+QuickBooks pages by position, so a row deleted on an earlier page moves all later rows up and one of them falls
+between two pages. Pages are therefore sorted by Id and overlap by one row: a page that does not begin with a
+row already seen shows that rows have moved, and is asked for again from further back.
+https://developer.intuit.com/app/developer/qbo/docs/learn/explore-the-quickbooks-online-api/data-queries#pagination
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from services.quickbooks import calls
+from services.quickbooks.call import Call
+from services.quickbooks.entities import Entity
+from services.quickbooks.query import PAGE, Select
+from services.quickbooks.reply import Reply
+
+
+class Pages:
+    """Says which page to ask for next, and takes its rows: each once, whatever moves meanwhile.
+
+    Rows created while reading may or may not appear; the change feed has them.
+    """
+
+    def __init__(self, select: Select, size: int = PAGE) -> None:
+        if size < 2:
+            raise ValueError(f"size: pages overlap by a row, so they need at least 2, not {size}")
+        self._select = select.order_by("Id")
+        self._size = size
+        self._start = 1
+        self._back = 1
+        self._done = False
+        self._seen: set[str] = set()
+
+    def next(self) -> Call | None:
+        """Return the call for the next page, None when all rows are read."""
+        return None if self._done else calls.query(self._select.page(self._start, self._size))
+
+    def take(self, reply: Reply) -> list[Entity]:
+        """Take the reply to the call of `next`; return the rows not seen before."""
+        rows = reply.entities
+        if self._start > 1 and not (rows and rows[0].id in self._seen):
+            self._start = max(1, self._start - self._back)
+            self._back *= 10
+            return []
+        fresh = [row for row in rows if row.id not in self._seen]
+        self._seen.update(row.id for row in fresh)
+        self._done = len(rows) < self._size
+        self._start += len(rows) - 1
+        self._back = 1
+        return fresh
+
+
+def all_rows(execute: Callable[[Call], Reply], select: Select, size: int = PAGE) -> Iterator[Entity]:
+    """Yield every row of a query, page by page; `execute` is `Client.execute`."""
+    pages = Pages(select, size)
+    while call := pages.next():
+        yield from pages.take(execute(call))
