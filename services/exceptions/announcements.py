@@ -36,18 +36,10 @@ def closed(connection: Connection, exception_id: UUID) -> None:
     outbox.emit(connection, told.tenant_id, "exception.resolved.v1", str(exception_id), data)
 
 
-def note(
-    connection: Connection,
-    tenant: str,
-    entity: tuple[str, str],
-    exception_id: UUID,
-    actor: str,
-    action: str,
-    details: dict[str, Any],
-) -> None:
+def note(connection: Connection, found: Row[Any], actor: str, action: str, details: dict[str, Any]) -> None:
     """Write what somebody did to an exception into the timeline of what it is about."""
-    facts = {"exception_id": str(exception_id)} | details
-    timeline.append(connection, tenant, *entity, actor, action, facts)
+    facts = {"exception_id": str(found.exception_id)} | details
+    timeline.append(connection, found.tenant_id, found.entity_kind, found.entity_id, actor, action, facts)
 
 
 def _facts(told: Row[Any]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ ACTOR = "algasync"
 """Who acts in the timeline when no person does."""
 
 EXPORT_ERROR = "accounting_sync_export_error"
+POISON = "accounting_sync_poison_message"
 
 _DIRECTIONS = {
     "inbound_poll": "inbound",
@@ -71,14 +72,16 @@ _OPEN = text(
         DO UPDATE SET {_FACTS}
         RETURNING e.exception_id"""  # noqa: S608 - constant fragment
 )
+_SEEN = "SELECT exception_id, tenant_id, entity_kind, entity_id, state FROM exception"
+_OF_ID = text(f"{_SEEN} WHERE exception_id = :id")
 _OF_ENTITY = text(
-    """SELECT exception_id, tenant_id, entity_kind, entity_id FROM exception
+    f"""{_SEEN}
         WHERE tenant_id = :tenant AND type = :type AND entity_kind = :kind AND entity_id = :id
           AND state IN ('open', 'in_progress')"""
 )
 # The step's own trouble, and whatever kept its document from QuickBooks before.
 _OF_OPERATION = text(
-    """SELECT exception_id, tenant_id, entity_kind, entity_id FROM exception
+    f"""{_SEEN}
         WHERE tenant_id = :tenant AND state IN ('open', 'in_progress')
           AND (operation_id = :operation_id OR (type = :type AND entity_kind = :kind AND entity_id = :id))
         ORDER BY exception_id"""
@@ -125,8 +128,7 @@ def report(connection: Connection, subject: Subject, problem: Problem) -> UUID:
     exception_id: UUID = connection.execute(_OPEN, values).scalar_one()
     if exception_id == values["exception_id"]:
         facts = {"type": problem.type, "code": problem.code, "cause": problem.cause, "title": problem.title}
-        entity = (subject.kind, subject.id)
-        announcements.note(connection, subject.tenant, entity, exception_id, ACTOR, "exception_opened", facts)
+        announcements.note(connection, seen(connection, exception_id), ACTOR, "exception_opened", facts)
         announcements.opened(connection, exception_id)
     return exception_id
 
@@ -136,8 +138,8 @@ def resolve(
 ) -> bool:
     """Close the open exception of this type because its cause is gone; False when there is none."""
     values = {"tenant": subject.tenant, "type": type_, "kind": subject.kind, "id": subject.id}
-    seen = connection.execute(_OF_ENTITY, values).one_or_none()
-    return seen is not None and _resolve(connection, seen, resolution, actor)
+    found = connection.execute(_OF_ENTITY, values).one_or_none()
+    return found is not None and _resolve(connection, found, resolution, actor)
 
 
 def settle(
@@ -156,6 +158,11 @@ def settle(
     if found or operation.attempt > 1:  # what never failed has no letters worth a statement
         connection.execute(_RESOLVE_LETTERS, values | {"resolution": resolution, "actor": actor})
     return closed
+
+
+def resolve_one(connection: Connection, exception_id: UUID, resolution: str, actor: str) -> bool:
+    """Close one exception by its id; False when it is closed already. Raises `NotFound`."""
+    return _resolve(connection, seen(connection, exception_id), resolution, actor)
 
 
 class ExceptionDesk:
@@ -182,9 +189,21 @@ def about(operation: Operation) -> Subject:
     )
 
 
+class NotFound(LookupError):
+    """There is no such exception or letter, or it belongs to another tenant."""
+
+
+def seen(connection: Connection, exception_id: UUID) -> Row[Any]:
+    """Whose an exception is, what it is about and its state; raises `NotFound`."""
+    row = connection.execute(_OF_ID, {"id": exception_id}).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no exception {exception_id}")
+    return row
+
+
 def change(
     connection: Connection,
-    seen: Row[Any],
+    found: Row[Any],
     actor: str,
     action: str,
     details: dict[str, Any],
@@ -193,20 +212,19 @@ def change(
 ) -> bool:
     """Timeline entry and update of one exception, both or neither; False when the update no longer applies.
 
-    `seen` has exception_id, tenant_id, entity_kind, entity_id.
+    `found` is what `seen` returned.
     """
     with connection.begin_nested() as savepoint:
-        entity = (seen.entity_kind, seen.entity_id)
-        announcements.note(connection, seen.tenant_id, entity, seen.exception_id, actor, action, details)
-        if connection.execute(update, values | {"exception_id": seen.exception_id}).rowcount:
+        announcements.note(connection, found, actor, action, details)
+        if connection.execute(update, values | {"exception_id": found.exception_id}).rowcount:
             return True
         savepoint.rollback()
     return False
 
 
-def _resolve(connection: Connection, seen: Row[Any], resolution: str, actor: str) -> bool:
+def _resolve(connection: Connection, found: Row[Any], resolution: str, actor: str) -> bool:
     facts = {"resolution": resolution}
-    done = change(connection, seen, actor, "exception_resolved", facts, _RESOLVE, facts)
+    done = change(connection, found, actor, "exception_resolved", facts, _RESOLVE, facts)
     if done:
-        announcements.closed(connection, seen.exception_id)
+        announcements.closed(connection, found.exception_id)
     return done

@@ -6,10 +6,9 @@ from typing import Any
 
 from messages import commands, envelope
 from messages.errors import BadMessage
+from services.exceptions.desk import POISON
 from services.ledger.operations import Operation
 from services.ledger.ports import Problem
-
-TYPE = "accounting_sync_poison_message"
 
 _FIXES = {
     "unknown_type": "If a newer algasync knows this event, install that and replay the letter. Otherwise "
@@ -56,7 +55,7 @@ def problem(code: str, message: str, type_: str | None, details: dict[str, Any])
         f"algasync dead-letters discard --id {details['letter_id']} --reason ..."
     )
     return Problem(
-        type=TYPE,
+        type=POISON,
         code=code,
         cause=f"message:{code}:{type_ or 'unknown'}",
         title=f"{f'The event {type_}' if type_ else 'A message'} could not be taken over",
@@ -71,7 +70,7 @@ def keeps_dying(operation: Operation, queue: str, reason: str) -> Problem:
     """An operation whose command died twice without an outcome."""
     document = f"{operation.document_kind} {operation.document_id}"
     return Problem(
-        type=TYPE,
+        type=POISON,
         code=f"command_{reason}",
         cause=f"message:command_{reason}:{operation.kind}",
         title=f"The {operation.kind} of {document} keeps ending its worker",
@@ -86,7 +85,7 @@ def unexplained(operation: Operation, queue: str) -> Problem:
     """A failed operation that nobody explained; it must not stay out of sight."""
     code = operation.reason_code or "failed"
     return Problem(
-        type=TYPE,
+        type=POISON,
         code=code,
         cause=f"operation:{code}:{operation.kind}",
         title=f"The {operation.kind} of {operation.document_kind} {operation.document_id} failed",

@@ -1,0 +1,205 @@
+"""Second chances: what a replay would do, and doing it. A replay is always a new attempt of the same work.
+
+An operation's letter becomes the next attempt of that operation; an event's letter goes to the outbox again under
+its own id and sequence. Every step is judged again under the lock of its operation or letter, so two operators
+who replay the same letter make one new attempt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+import outbox
+from messages import envelope
+from messages.errors import BadMessage
+from services.exceptions import announcements, archive, desk, exceptions, lifecycle
+from services.exceptions.archive import FiledLetter, Filters
+from services.ledger import attempts, operations
+from services.ledger.attempts import CannotChange
+from services.ledger.operations import Operation, State
+
+Action = Literal["new_attempt", "emit_again", "discard_operation", "discard_letter", "nothing"]
+
+_LOCK_OPERATION = text("SELECT FROM operation WHERE operation_id = :id FOR UPDATE")
+_TAKEN = text("SELECT state FROM event WHERE event_id = :id")
+_LETTERS_SENT = text(
+    """UPDATE letter SET state = 'replayed', replays = replays + 1, closed_at = clock_timestamp(),
+              closed_by = :actor, close_reason = :reason
+        WHERE operation_id = :id AND state = 'open'"""
+)
+_LETTER_CLOSED = text(
+    """UPDATE letter SET state = :state, replays = replays + :replays, closed_at = clock_timestamp(),
+              closed_by = :actor, close_reason = :reason
+        WHERE letter_id = :id"""
+)
+_LETTERS_DISCARDED = text(
+    """UPDATE letter SET state = 'discarded', closed_at = clock_timestamp(), closed_by = :actor,
+              close_reason = :reason
+        WHERE operation_id = :id AND state IN ('open', 'replayed')"""
+)
+_IGNORED = text("SELECT exception_id FROM exception WHERE operation_id = :id AND state = 'ignored'")
+_EVENT_LETTERS = text(
+    """SELECT letter_id FROM letter WHERE exception_id = :id AND event_id IS NOT NULL AND state = 'open'
+        ORDER BY created_at"""
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a replay or discard of one letter does, or why it does nothing."""
+
+    letter_id: UUID
+    tenant: str | None
+    subject: str
+    action: Action
+    explanation: str
+
+    @property
+    def acts(self) -> bool:
+        """Whether anything changes."""
+        return self.action != "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """What a retry of an exception started: the operation in its new attempt, or the events emitted again."""
+
+    operation: Operation | None
+    events: list[UUID]
+
+
+def plan(connection: Connection, filters: Filters, *, limit: int = 10_000) -> list[Step]:
+    """What replaying these letters would do now. Changes nothing."""
+    letters = archive.page(connection, filters, limit=limit).letters
+    return [_judge(connection, letter) for letter in letters]
+
+
+def replay(connection: Connection, letter_id: UUID, actor: str, reason: str) -> Step:
+    """Replay one letter in the caller's transaction; the step says what was done. Raises `NotFound`."""
+    letter = _locked(connection, letter_id)
+    step = _judge(connection, letter)
+    if step.action == "new_attempt":
+        assert letter.operation_id is not None
+        again(connection, letter.operation_id, actor, reason)
+    elif step.action == "emit_again":
+        _emit_again(connection, letter, actor, reason)
+    return step
+
+
+def plan_discard(connection: Connection, filters: Filters, *, limit: int = 10_000) -> list[Step]:
+    """What discarding these letters would do now. Changes nothing."""
+    letters = archive.page(connection, filters, limit=limit).letters
+    return [_judge_discard(connection, letter) for letter in letters]
+
+
+def discard(connection: Connection, letter_id: UUID, actor: str, reason: str) -> Step:
+    """Give one letter up, and the failed operation behind it. Raises `NotFound`."""
+    letter = _locked(connection, letter_id)
+    step = _judge_discard(connection, letter)
+    values = {"actor": actor, "reason": reason}
+    if step.action == "discard_operation":
+        assert letter.operation_id is not None
+        operation = attempts.discard(connection, letter.operation_id, actor, reason)
+        connection.execute(_LETTERS_DISCARDED, values | {"id": letter.operation_id})
+        desk.settle(connection, operation, f"discarded: {reason}", actor=actor)
+    elif step.action == "discard_letter":
+        connection.execute(_LETTER_CLOSED, values | {"id": letter_id, "state": "discarded", "replays": 0})
+        if letter.exception_id is not None:
+            desk.resolve_one(connection, letter.exception_id, f"discarded: {reason}", actor)
+    return step
+
+
+def again(connection: Connection, operation_id: UUID, actor: str, reason: str) -> Operation:
+    """The next attempt of a failed operation; its letters are sent with it, and its ignored exception reopens.
+
+    Raises `CannotChange` unless the operation is failed: whoever comes second learns that somebody was first.
+    """
+    operation = attempts.replay(connection, operation_id, actor, reason)
+    connection.execute(_LETTERS_SENT, {"id": operation_id, "actor": actor, "reason": reason})
+    for exception_id in connection.execute(_IGNORED, {"id": operation_id}).scalars().all():
+        lifecycle.reopen(connection, exception_id, f"retried: {reason}", actor)
+    return operation
+
+
+def retry(connection: Connection, exception_id: UUID, actor: str, reason: str) -> Retried:
+    """Try again what an exception is about. Raises `NotFound`, or `CannotChange` when there is nothing to retry."""
+    found = exceptions.get(connection, exception_id)
+    if found.operation_id is not None:
+        return Retried(again(connection, found.operation_id, actor, reason), [])
+    letters = list(connection.execute(_EVENT_LETTERS, {"id": exception_id}).scalars())
+    steps = [replay(connection, letter_id, actor, reason) for letter_id in letters]
+    sent = [UUID(step.subject) for step in steps if step.acts]
+    if not sent:
+        why = steps[0].explanation if steps else found.fix
+        raise CannotChange(f"exception {exception_id} has nothing to send again: {why}")
+    return Retried(None, sent)
+
+
+def _judge(connection: Connection, letter: FiledLetter) -> Step:
+    if letter.state != "open":
+        when = f"{letter.closed_at:%Y-%m-%d %H:%M}" if letter.closed_at else "before"
+        return _step(letter, "nothing", f"it was {letter.state} at {when} by {letter.closed_by}")
+    if letter.operation_id is not None:
+        return _judge_operation(letter, operations.get(connection, letter.operation_id))
+    if letter.event_id is None:
+        return _step(
+            letter, "nothing", "it does not say what it is about; read it with `show`, then discard it"
+        )
+    if connection.execute(_TAKEN, {"id": letter.event_id}).one_or_none() is not None:
+        return _step(letter, "nothing", "the event was taken over since")
+    try:
+        event = envelope.parse(archive.body(connection, letter.letter_id))
+    except BadMessage as bad:
+        return _step(letter, "nothing", f"it would fail again, {bad.reason}: {bad}")
+    where = f"{event.document.kind} {event.document.id}, sequence {event.sequence}"
+    return _step(letter, "emit_again", f"emits {event.entry.routing_key} of {where} again, under its own id")
+
+
+def _judge_operation(letter: FiledLetter, operation: Operation | None) -> Step:
+    if operation is None:
+        return _step(letter, "nothing", "the ledger has no such operation; discard it")
+    what = f"{operation.kind} of {operation.document_kind} {operation.document_id}"
+    if operation.state != State.FAILED:
+        now = f"{operation.state} in attempt {operation.attempt}"
+        return _step(letter, "nothing", f"{what} is {now}; only a failed one is replayed")
+    return _step(letter, "new_attempt", f"{what} starts attempt {operation.attempt + 1}")
+
+
+def _judge_discard(connection: Connection, letter: FiledLetter) -> Step:
+    if letter.state not in {"open", "replayed"}:
+        return _step(letter, "nothing", f"it is {letter.state} already")
+    operation = operations.get(connection, letter.operation_id) if letter.operation_id else None
+    if operation is None:
+        return _step(letter, "discard_letter", "the message is given up; nothing else changes")
+    what = f"{operation.kind} of {operation.document_kind} {operation.document_id}"
+    if operation.state != State.FAILED:
+        return _step(letter, "nothing", f"{what} is {operation.state}; only a failed one is discarded")
+    if operation.outcome in {"intended", "unknown"}:
+        return _step(letter, "nothing", f"{what} may be in QuickBooks: replay it, which first finds out")
+    return _step(letter, "discard_operation", f"{what} is given up; later steps of its document go on")
+
+
+def _emit_again(connection: Connection, letter: FiledLetter, actor: str, reason: str) -> None:
+    outbox.emit_again(connection, archive.body(connection, letter.letter_id))
+    values = {"id": letter.letter_id, "state": "replayed", "replays": 1, "actor": actor, "reason": reason}
+    connection.execute(_LETTER_CLOSED, values)
+    if letter.exception_id is not None:
+        facts = {"letter_id": str(letter.letter_id), "reason": reason}
+        found = desk.seen(connection, letter.exception_id)
+        announcements.note(connection, found, actor, "letter_replayed", facts)
+
+
+def _locked(connection: Connection, letter_id: UUID) -> FiledLetter:
+    """The letter under lock, its operation first: the order in which workers and the collector lock."""
+    seen = archive.get(connection, letter_id)
+    if seen.operation_id is not None:
+        connection.execute(_LOCK_OPERATION, {"id": seen.operation_id})
+    return archive.get(connection, letter_id, lock=True)
+
+
+def _step(letter: FiledLetter, action: Action, explanation: str) -> Step:
+    return Step(letter.letter_id, letter.tenant_id, letter.subject, action, explanation)

@@ -1,0 +1,92 @@
+"""Keeping letters and exceptions in step with the ledger: what is done is closed, what is missing is rebuilt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import structlog
+import uuid_utils
+from sqlalchemy import Connection, text
+
+from messages import commands
+from services.exceptions import desk
+from services.exceptions.desk import ACTOR
+
+log = structlog.get_logger()
+
+_DONE = text(
+    """UPDATE letter l SET state = 'resolved', closed_at = clock_timestamp(), closed_by = :actor,
+              close_reason = done.reason
+         FROM (SELECT x.letter_id, coalesce('the operation is ' || o.state, 'the event was taken over') AS reason
+                 FROM letter x
+                 LEFT JOIN operation o ON o.operation_id = x.operation_id AND o.finished_at IS NOT NULL
+                 LEFT JOIN event e ON e.event_id = x.event_id AND e.tenant_id = x.tenant_id
+                WHERE x.state IN ('open', 'replayed')
+                  AND (o.operation_id IS NOT NULL OR (e.event_id IS NOT NULL AND x.code <> 'id_taken'))) done
+        WHERE l.letter_id = done.letter_id AND l.state IN ('open', 'replayed')"""
+)
+# The trouble of a finished operation is over; so is that of an event that was taken over after all.
+_OVER = text(
+    """SELECT e.exception_id, coalesce('the operation is ' || o.state, 'the event was taken over') AS resolution
+         FROM exception e
+         LEFT JOIN operation o ON o.operation_id = e.operation_id AND o.finished_at IS NOT NULL
+         LEFT JOIN event v ON e.entity_kind = 'event' AND v.event_id::text = e.entity_id
+                          AND v.tenant_id = e.tenant_id
+        WHERE e.state IN ('open', 'in_progress') AND e.type IN ('accounting_sync_export_error', :poison)
+          AND (o.operation_id IS NOT NULL OR (v.event_id IS NOT NULL AND e.code <> 'id_taken'))
+        ORDER BY e.exception_id LIMIT :limit"""
+)
+_LETTERLESS = text(
+    """SELECT o.operation_id, o.tenant_id, o.company_id, o.attempt, o.queue, o.kind,
+              coalesce(o.reason_code, 'failed') AS code, coalesce(o.reason, '') AS message,
+              (SELECT exception_id FROM exception e
+                WHERE e.operation_id = o.operation_id AND e.state <> 'resolved'
+                ORDER BY e.state = 'ignored', e.created_at DESC LIMIT 1) AS exception_id
+         FROM operation o
+        WHERE o.state = 'failed'
+          AND NOT EXISTS (SELECT FROM letter l WHERE l.subject = o.operation_id::text AND l.attempt = o.attempt)
+        ORDER BY o.operation_id LIMIT :limit"""
+)
+_REBUILD = text(
+    """INSERT INTO letter (letter_id, tenant_id, subject, attempt, queue, type, reason, code, message, body,
+                           operation_id, exception_id, company_id)
+       VALUES (:letter_id, :tenant_id, CAST(:operation_id AS text), :attempt, :queue, :kind, 'rebuilt', :code,
+               :message, :body, :operation_id, :exception_id, :company_id)
+       ON CONFLICT (subject, attempt) DO NOTHING"""
+)
+
+
+def sweep(connection: Connection, *, limit: int = 1000) -> Mapping[str, int]:
+    """Close letters and exceptions whose work is done (scope: all tenants); returns how many of each.
+
+    Most are closed at once, where the work ends; this finds the rest, e.g. an event that arrived after all.
+    """
+    letters = connection.execute(_DONE, {"actor": ACTOR}).rowcount
+    over = connection.execute(_OVER, {"poison": desk.POISON, "limit": limit}).all()
+    closed = [desk.resolve_one(connection, one.exception_id, one.resolution, ACTOR) for one in over]
+    done = {"letters": letters, "exceptions": sum(closed)}
+    if any(done.values()):
+        log.info("exceptions_swept", **done)
+    return done
+
+
+def rebuild(connection: Connection, *, limit: int = 10_000) -> int:
+    """Write the letters that failed operations should have and have not, e.g. after the broker lost its disk.
+
+    Returns how many. A letter that arrives later is counted as a repeat of the rebuilt one.
+    """
+    missing = connection.execute(_LETTERLESS, {"limit": limit}).mappings().all()
+    rows = [
+        dict(one)
+        | {
+            "letter_id": str(uuid_utils.uuid7()),
+            "body": commands.encode(
+                commands.Command(operation_id=one["operation_id"], attempt=one["attempt"])
+            ),
+        }
+        for one in missing
+    ]
+    if rows:
+        connection.execute(_REBUILD, rows)
+        log.warning("letters_rebuilt", letters=len(rows))
+    return len(rows)
