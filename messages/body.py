@@ -18,7 +18,7 @@ NUL: Final = "holds a NUL character, which no database keeps; remove it"
 HALF_CHARACTER: Final = "holds half of a surrogate pair; send the whole character"
 
 # A NUL character and half of a surrogate pair are legal JSON, yet PostgreSQL's jsonb refuses both.
-_SUSPECT_ESCAPE: Final = re.compile(rb"\\u(?:0000|[dD][89abAB-F])")
+_SUSPECT_ESCAPE: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 
 
 def read(body: bytes, *, limit: int = MAX_BYTES) -> Any:

@@ -1,7 +1,7 @@
 """Every event there is: type name, model, what it is about.
 
-A type is `com.algapsa.<room>.<noun>.<past participle>.v<version>`. The rooms are `billing` (what the PSA tells
-us) and `accounting` (what we tell the PSA), and so are the exchanges. What follows the room is the routing key.
+A type is `com.algapsa.<room>.<noun>.<what happened>.v<version>`. The rooms are `billing` (what the PSA tells
+us) and `accounting` (what we tell the PSA), and so are the exchanges; what follows is the routing key.
 """
 
 from __future__ import annotations
@@ -13,6 +13,19 @@ from typing import Any, Final, Literal
 
 from pydantic import ValidationError
 
+from messages.accounting import (
+    ConnectionAttentionNeeded,
+    ConnectionRestored,
+    CreditAppliedInQuickBooks,
+    DocumentDrifted,
+    DocumentSynced,
+    DocumentTaxComputed,
+    ExceptionOpened,
+    ExceptionResolved,
+    PaymentChanged,
+    PaymentReceived,
+    PaymentWithdrawn,
+)
 from messages.clients import ClientUpdated
 from messages.credits import (
     CreditApplied,
@@ -58,7 +71,7 @@ class EventType:
         return self.model.kind
 
 
-BILLING: Final[tuple[EventType, ...]] = tuple(
+_BILLING: Final = tuple(
     EventType("billing", routing_key, model)
     for routing_key, model in (
         ("invoice.finalized.v1", InvoiceFinalized),
@@ -79,7 +92,23 @@ BILLING: Final[tuple[EventType, ...]] = tuple(
         ("client.updated.v1", ClientUpdated),
     )
 )
-CATALOG: Final = {entry.name: entry for entry in BILLING}
+_ACCOUNTING: Final = tuple(
+    EventType("accounting", routing_key, model)
+    for routing_key, model in (
+        ("document.synced.v1", DocumentSynced),
+        ("document.drifted.v1", DocumentDrifted),
+        ("document.tax_computed.v1", DocumentTaxComputed),
+        ("payment.received.v1", PaymentReceived),
+        ("payment.changed.v1", PaymentChanged),
+        ("payment.withdrawn.v1", PaymentWithdrawn),
+        ("credit.applied_in_quickbooks.v1", CreditAppliedInQuickBooks),
+        ("exception.opened.v1", ExceptionOpened),
+        ("exception.resolved.v1", ExceptionResolved),
+        ("connection.attention_needed.v1", ConnectionAttentionNeeded),
+        ("connection.restored.v1", ConnectionRestored),
+    )
+)
+CATALOG: Final[dict[str, EventType]] = {entry.name: entry for entry in (*_BILLING, *_ACCOUNTING)}
 
 _BY_MODEL: Final = {entry.model: entry for entry in CATALOG.values()}
 _VERSION: Final = re.compile(r"\.v\d+$", re.ASCII)

@@ -16,50 +16,28 @@ from uuid import UUID
 
 from pydantic import (
     BeforeValidator,
-    PlainSerializer,
     PlainValidator,
     SkipValidation,
     ValidationError,
     WithJsonSchema,
 )
-from pydantic_core import PydanticCustomError
 from uuid_utils.compat import uuid7
 
 from messages import body as bodies
 from messages.catalog import EventType, entry_of, lookup, validate
 from messages.errors import InvalidEnvelope, NotCloudEvents, Problem
 from messages.refusals import problems_in
-from messages.shape import DocumentKey, EventData, Identifier, Instant, Shape, shown
+from messages.shape import Count, DocumentKey, EventData, Identifier, Instant, Shape, Uuid, reject, shown
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
-LAST_SEQUENCE: Final = 2**53 - 1
 
 _traceparent = re.compile(r"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
 
 
-def _reject(sentence: str) -> PydanticCustomError:
-    return PydanticCustomError("contract", "{sentences}", {"sentences": sentence})
-
-
-def _uuid(value: object) -> UUID:
-    if isinstance(value, UUID):
-        return value
-    try:
-        return UUID(value)  # type: ignore[arg-type]  # whatever is no string fails as the wrong strings do
-    except (AttributeError, TypeError, ValueError):
-        raise _reject(f"is {shown(value)}; send a UUID, best of version 7") from None
-
-
-def _sequence(value: object) -> int:
-    if type(value) is int and 0 < value <= LAST_SEQUENCE:
-        return value
-    raise _reject(f"is {shown(value)}; it is the document's own count of events, an integer from 1")
-
-
 def _media_type(value: object) -> str:
-    if isinstance(value, str) and value.partition(";")[0].strip().lower() == "application/json":
-        return "application/json"
-    raise _reject(f"is {shown(value)}; data is a JSON object, so send application/json or leave it out")
+    if not isinstance(value, str) or value.partition(";")[0].strip().lower() != "application/json":
+        reject(f"is {shown(value)}; data is a JSON object, so send application/json or leave it out")
+    return "application/json"
 
 
 def _usable_traceparent(value: object) -> object:
@@ -70,12 +48,7 @@ def _usable_traceparent(value: object) -> object:
 class Event(Shape):
     """An event in its envelope. Make one with `Event.of`, read one with `parse`."""
 
-    id: Annotated[
-        UUID,
-        PlainValidator(_uuid),
-        PlainSerializer(str, return_type=str, when_used="json"),
-        WithJsonSchema({"type": "string", "format": "uuid"}),
-    ]
+    id: Uuid
     source: Identifier
     """Who says so, a URI such as //psa.example.com/billing."""
     type: Identifier
@@ -87,14 +60,7 @@ class Event(Shape):
         "application/json"
     )
     tenantid: Identifier
-    sequence: (
-        Annotated[
-            int,
-            PlainValidator(_sequence),
-            WithJsonSchema({"type": "integer", "minimum": 1, "maximum": LAST_SEQUENCE}),
-        ]
-        | None
-    ) = None
+    sequence: Count | None = None
     """Count of the events of this document, without gaps; assigned when the event is emitted."""
     traceparent: Annotated[str | None, BeforeValidator(_usable_traceparent)] = None
     """W3C trace context."""
@@ -120,7 +86,7 @@ class Event(Shape):
                 "id": event_id or uuid7(),
                 "source": source,
                 "type": entry_of(data).name,
-                "subject": data.document.id,
+                "subject": data.key.id,
                 "time": time or datetime.now(UTC),
                 "tenantid": tenantid,
                 "traceparent": traceparent,
@@ -136,7 +102,7 @@ class Event(Shape):
     @property
     def document(self) -> DocumentKey:
         """Kind and id of the document the event is about."""
-        return self.data.document
+        return self.data.key
 
     def numbered(self, sequence: int) -> Self:
         """Return the same event with its sequence."""
@@ -153,8 +119,9 @@ class Event(Shape):
 def parse(body: bytes, *, numbered: bool = True) -> Event:
     """Read an event from bytes.
 
-    `numbered` says whether it was emitted already and so must carry its sequence; one yet to be emitted may not.
-    Raises BadJson, TooLarge, TooDeep, NotCloudEvents, UnknownType, UnknownVersion, InvalidEnvelope or
+    `numbered` says whether it was emitted already and so must carry its sequence; one still to be emitted
+    may not.
+    Raises BadJson, TooLarge, TooDeep, NotCloudEvents, UnknownType, UnknownVersion, InvalidEnvelope,
     InvalidData.
     """
     plain = bodies.read(body)

@@ -19,7 +19,7 @@ class Problem(NamedTuple):
         return f"{self.field} {self.message}"
 
 
-class BadMessage(Exception):  # noqa: N818  "bad message" is what every broker calls it
+class BadMessage(Exception):
     """A message that can never be processed as it is; resending the same bytes does not help."""
 
     reason: ClassVar[str] = "bad_message"

@@ -78,7 +78,7 @@ class Document(EventData):
                 Problem(
                     "total",
                     f"is {self.total}, but the lines ({net}) and the tax ({self.tax}) add up to "
-                    f"{net + self.tax}; correct the total, or the line that is {self.total - net - self.tax} off",
+                    f"{net + self.tax}; correct the total or the line that is off",
                 )
             ]
         if self.total - self.tax not in (self.subtotal, self._discounted_subtotal()):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Context, Decimal, DecimalException
 from typing import Final
 
 from babel.core import get_global
@@ -69,7 +69,7 @@ def to_minor(amount: Decimal | int | str, currency: str) -> int:
     try:
         exact = Decimal(amount)
         units = exact.scaleb(exponent(currency), _CONTEXT).quantize(Decimal(1), context=_CONTEXT)
-    except InvalidOperation:
+    except DecimalException:
         raise ValueError(f"{amount!r} is not an amount of money; write it like '12.50'") from None
     if not units.is_finite():
         raise ValueError(f"{amount!r} is not an amount of money; write it like '12.50'")

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, model_validator
-from pydantic_core import PydanticCustomError
 
 from messages.clients import Actor, Client
 from messages.errors import Problem
@@ -25,19 +24,16 @@ from messages.shape import (
     Rows,
     Shape,
     refuse,
+    reject,
     shown,
 )
 
 
 def _settled(status: object) -> object:
     if status != "settled":
-        raise PydanticCustomError(
-            "contract",
-            "{sentences}",
-            {
-                "sentences": f"is {shown(status)}; only settled money is sent: emit payment.recorded with "
-                "status settled once the money has arrived"
-            },
+        reject(
+            f"is {shown(status)}; only settled money is sent: emit payment.recorded with status settled "
+            "once the money has arrived"
         )
     return status
 

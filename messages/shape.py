@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Final, NamedTuple, NoReturn, TypeVar
+from uuid import UUID
 
 from pydantic import (
     BaseModel,
@@ -56,13 +57,14 @@ class DocumentKey(NamedTuple):
 class EventData(Shape):
     """The data of an event, about one document."""
 
-    kind: ClassVar[str]
-    """Of document: invoice, credit_note, credit_application, credit, payment, refund, client, ..."""
+    kind: ClassVar[
+        str
+    ]  # of document: invoice, credit_note, credit_application, credit, payment, refund, client
     id_field: ClassVar[str] = "id"
 
     @property
-    def document(self) -> DocumentKey:
-        """The document this event is about; its id is the event's subject."""
+    def key(self) -> DocumentKey:
+        """Kind and id of the document this event is about; the id is the event's subject."""
         return DocumentKey(self.kind, str(getattr(self, self.id_field)))
 
 
@@ -76,7 +78,8 @@ def refuse(problems: Sequence[Problem]) -> None:
         )
 
 
-def _reject(sentence: str) -> NoReturn:
+def reject(sentence: str) -> NoReturn:
+    """Refuse one value, in a sentence that continues its field's name."""
     raise PydanticCustomError("contract", "{sentences}", {"sentences": sentence})
 
 
@@ -91,6 +94,8 @@ def shown(value: object) -> str:
             return "an array"
         case str():
             text = ascii(value[:60])
+        case int() if value.bit_length() > 200:  # Python refuses to print integers of thousands of digits
+            return "an integer of many digits"
         case int() | float() | Decimal() | date():
             text = str(value)
         case _:
@@ -107,22 +112,22 @@ _SEND_MINOR_UNITS: Final = "send an integer of minor units: 12.50 USD is 1250"
 def _minor(value: object) -> int:
     if type(value) is not int:
         if isinstance(value, float):
-            _reject(f"is {shown(value)}, a number with a fraction; {_SEND_MINOR_UNITS}")
-        _reject(f"is {shown(value)}; {_SEND_MINOR_UNITS}")
+            reject(f"is {shown(value)}, a number with a fraction; {_SEND_MINOR_UNITS}")
+        reject(f"is {shown(value)}; {_SEND_MINOR_UNITS}")
     if not -LIMIT <= value <= LIMIT:
-        _reject("is beyond 2**53 - 1 minor units, where readers of JSON lose cents; check the amount")
+        reject("is beyond 2**53 - 1 minor units, where readers of JSON lose cents; check the amount")
     return value
 
 
 def _positive(value: int) -> int:
     if value <= 0:
-        _reject(f"is {value}; send an amount above 0")
+        reject(f"is {value}; send an amount above 0")
     return value
 
 
 def _not_negative(value: int) -> int:
     if value < 0:
-        _reject(f"is {value}; send 0 or more")
+        reject(f"is {value}; send 0 or more")
     return value
 
 
@@ -157,10 +162,10 @@ def _to_decimal(value: object) -> Decimal:
         value = format(value, "f")
     if type(value) is not str:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            _reject(f'is the JSON number {shown(value)}; send a decimal string, for example "{value}"')
-        _reject(f'is {shown(value)}; send a decimal string such as "12.5"')
+            reject(f'is the JSON number {shown(value)}; send a decimal string, for example "{shown(value)}"')
+        reject(f'is {shown(value)}; send a decimal string such as "12.5"')
     if not _decimal(value):
-        _reject(
+        reject(
             f'is {shown(value)}; send a decimal string such as "12.5": '
             "at most 15 digits before the point and 10 after it, no exponent, no thousands separators"
         )
@@ -170,14 +175,14 @@ def _to_decimal(value: object) -> Decimal:
 def _to_positive_decimal(value: object) -> Decimal:
     number = _to_decimal(value)
     if number <= 0:
-        _reject(f"is {shown(value)}; send a number above 0")
+        reject(f"is {shown(value)}; send a number above 0")
     return number
 
 
 def _to_rate(value: object) -> Decimal:
     number = _to_decimal(value)
     if number < 0:
-        _reject(f"is {shown(value)}; send 0 or more")
+        reject(f"is {shown(value)}; send 0 or more")
     return number
 
 
@@ -211,12 +216,24 @@ ExchangeRate = Annotated[
 def _currency(value: object) -> str:
     if type(value) is str and value in EXPONENTS:
         return value
-    _reject(f"is {shown(value)}; send an ISO 4217 currency code in capitals such as USD")
+    reject(f"is {shown(value)}; send an ISO 4217 currency code in capitals such as USD")
 
 
 Currency = Annotated[
     str, PlainValidator(_currency), WithJsonSchema({"type": "string", "pattern": "^[A-Z]{3}$"})
 ]
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or not 0 < value <= LIMIT:
+        reject(f"is {shown(value)}; send an integer from 1")
+    return value
+
+
+Count = Annotated[
+    int, PlainValidator(_count), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": LIMIT})
+]
+"""The number of an event within its document, from 1 and without gaps."""
 
 # --- dates and instants ---
 
@@ -231,7 +248,7 @@ def _to_date(value: object) -> date:
     if type(value) is date:
         return value
     if isinstance(value, datetime) or (type(value) is str and _looks_like_an_instant(value)):
-        _reject(
+        reject(
             f"is {shown(value)}, an instant; send the date alone, such as 2026-03-31, "
             "as the document itself shows it"
         )
@@ -239,8 +256,8 @@ def _to_date(value: object) -> date:
         try:
             return date.fromisoformat(value)
         except ValueError:
-            _reject(f"is {shown(value)}, which no calendar has; correct the day or month")
-    _reject(f"is {shown(value)}; send an ISO date such as 2026-03-31")
+            reject(f"is {shown(value)}, which no calendar has; correct the day or month")
+    reject(f"is {shown(value)}; send an ISO date such as 2026-03-31")
 
 
 def _to_instant(value: object) -> datetime:
@@ -250,15 +267,19 @@ def _to_instant(value: object) -> datetime:
         try:
             return datetime.fromisoformat(value.upper())
         except ValueError:
-            _reject(f"is {shown(value)}, which no clock shows; correct it")
-    _reject(
+            reject(f"is {shown(value)}, which no clock shows; correct it")
+    reject(
         f"is {shown(value)}; send an instant with its offset from UTC, such as "
         "2026-03-31T19:00:00-07:00 or 2026-04-01T02:00:00Z"
     )
 
 
+_idle_zeros = re.compile(r"(\.\d+?)0+(?=[Z+-])")
+
+
 def _instant_text(value: datetime) -> str:
-    return value.isoformat().replace("+00:00", "Z")
+    text = value.isoformat().replace("+00:00", "Z")
+    return _idle_zeros.sub(r"\1", text) if value.microsecond else text
 
 
 Date = Annotated[
@@ -296,6 +317,27 @@ OptionalText = Annotated[Text | None, BeforeValidator(_blank_is_absent)]
 """Blank means left out, because forms send "" for what nobody filled in."""
 
 OptionalIdentifier = Annotated[Identifier | None, BeforeValidator(_blank_is_absent)]
+
+# --- ids of ours ---
+
+
+def _to_uuid(value: object) -> UUID:
+    if isinstance(value, UUID):
+        return value
+    if type(value) is str:
+        try:
+            return UUID(value)
+        except ValueError:
+            pass
+    reject(f"is {shown(value)}; send a UUID such as 0190c3a8-7d3e-7a10-8c5e-2f6b1d9e4a01")
+
+
+Uuid = Annotated[
+    UUID,
+    PlainValidator(_to_uuid),
+    PlainSerializer(str, return_type=str, when_used="json-unless-none"),
+    WithJsonSchema({"type": "string", "format": "uuid"}),
+]
 
 # --- rows ---
 
