@@ -19,6 +19,11 @@ from services.outbound.books import Books, Key, Mapped
 from services.outbound.findings import Finding, missing_mapping
 
 
+def governing(line: Line, by_id: Mapping[str, Line]) -> Line:
+    """The line whose tax decides: the discounted one for a discount, else the line itself."""
+    return by_id[line.applies_to] if line.is_discount and line.applies_to is not None else line
+
+
 def treatment(line: Line) -> str:
     """How a line is taxed: taxable, zero (taxable at 0 %) or exempt."""
     if not line.is_taxable:
@@ -47,8 +52,7 @@ def line_code(
     findings: list[Finding],
 ) -> str | None:
     """The TaxCodeRef of a line, never left out; a discount has the code of the line it lowers."""
-    if line.is_discount and line.applies_to is not None:
-        line = by_id[line.applies_to]
+    line = governing(line, by_id)
     if books.in_us:
         return "TAX" if line.is_taxable else "NON"
     code = _code(line, mappings)
@@ -134,8 +138,9 @@ def _tax_lines(document: Document, sign: int, mappings: Mapping[Key, Mapped]) ->
     """One TaxLine a rate, when every taxed line's code names its rate; else QuickBooks works them out itself."""
     sums: dict[str, tuple[int, int]] = {}
     percent: dict[str, str] = {}
+    by_id = {line.id: line for line in document.lines}
     for line in document.lines:
-        code = _code(line, mappings)
+        code = _code(governing(line, by_id), mappings)
         if code is None or not line.tax_amount:
             continue
         rate = str(code.details.get("tax_rate_id") or "")

@@ -9,5 +9,7 @@ down_revision = "0001_roles"
 
 
 def upgrade() -> None:
-    """Apply the SQL file of the same name."""
+    """Apply the checks, the contract they check, and the SQL file of the same name."""
+    apply("0002_checks.sql")
+    apply("0002_contract.sql")
     apply("0002_outbox.sql")

@@ -1,0 +1,199 @@
+"""The whole fleet on one machine: embedded servers as far as none are given, and every process of ours.
+
+Each process is an ordinary `algasync` command with ordinary settings, so what runs here runs anywhere. A process
+that dies is started again and the fact is said.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import requests
+
+from deploy.local import NotInstalledError, PostgresqlServer, RabbitmqNode
+from deploy.local.process import end, free_port, last_lines, port_is_free, process, spawn, wait_until
+from services.configuration import Configuration
+from services.database import migrate
+
+Say = Callable[[str], None]
+
+ROLES = ("api", "relay", "dispatcher", "scheduler", "collector", "workers")
+READY_WITHIN = 40.0  # seconds
+FIRST_PORTS = {"api": 8400, "sandbox": 8500, "control": 8501}
+
+
+class FleetError(RuntimeError):
+    """A part did not start; the message says which, shows the end of its log, and what to do."""
+
+
+@dataclass
+class LocalFleet:
+    """Starts, watches and stops the parts. `url`s are known after `start`."""
+
+    configuration: Configuration
+    say: Say
+    database_url: str = ""
+    broker_url: str = ""
+    broker: str = ""  # in words, for people
+    ports: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._data = self.configuration.data.resolve()
+        self._logs = self._data / "logs"
+        self._pids: dict[str, int] = {}
+        self._servers: list[PostgresqlServer | RabbitmqNode] = []
+        self._stop = threading.Event()
+        self._watch: threading.Thread | None = None
+
+    @property
+    def api_url(self) -> str:
+        """Where our API listens."""
+        return f"http://127.0.0.1:{self.ports['api']}"
+
+    @property
+    def sandbox_url(self) -> str:
+        """Where the sandbox company stands in for Intuit."""
+        return f"http://127.0.0.1:{self.ports['sandbox']}"
+
+    @property
+    def control_url(self) -> str:
+        """Where the sandbox company takes orders of the bookkeeper and the bad day."""
+        return f"http://127.0.0.1:{self.ports['control']}"
+
+    def start(self) -> None:
+        """Bring everything up; raises `FleetError` with the reason and the log when a part does not start."""
+        self._logs.mkdir(parents=True, exist_ok=True)
+        self._choose_ports()
+        self._start_servers()
+        self.say(f"broker: {self.broker}")
+        self.say(f"database: {'given' if self.configuration.database_url else 'embedded PostgreSQL'}")
+        self._spawn("sandbox")
+        migrate(self.database_url)
+        for role in self.roles:
+            self._spawn(role)
+        self._await("sandbox company", self.control_url + "/healthz", "sandbox")
+        self._await("API", self.api_url + "/readyz", "api")
+        self._watch = threading.Thread(target=self._restart_the_fallen, name="watch", daemon=True)
+        self._watch.start()
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """Our processes: one a role with RabbitMQ; without it relay, dispatcher and workers share one."""
+        return ROLES if self.broker_url else ("api", "embedded")
+
+    def stop(self) -> None:
+        """Stop our processes in an order that lets work finish, then the servers we started."""
+        self._stop.set()
+        if self._watch is not None:
+            self._watch.join(5)
+        for role in (
+            "relay",
+            "dispatcher",
+            "scheduler",
+            "embedded",
+            "workers",
+            "collector",
+            "api",
+            "sandbox",
+        ):
+            pid = self._pids.pop(role, None)
+            if pid is not None:
+                end(pid, signal.SIGTERM, self.configuration.drain_seconds + 5)
+        for server in self._servers:
+            server.stop()
+
+    def pid(self, role: str) -> int:
+        """The process id of a role."""
+        return self._pids[role]
+
+    def environment(self) -> Mapping[str, str]:
+        """The settings every process of the fleet gets."""
+        return {
+            **os.environ,
+            "DATABASE_URL": self.database_url,
+            "BROKER_URL": self.broker_url,
+            "ALGASYNC_DATA": str(self._data),
+            "ALGASYNC_API_PORT": str(self.ports["api"]),
+            "ALGASYNC_ENVIRONMENT": "sandbox",
+            "ALGASYNC_QUICKBOOKS_API_URL": self.sandbox_url,
+            "ALGASYNC_QUICKBOOKS_AUTHORIZE_URL": f"{self.sandbox_url}/connect/oauth2",
+            "ALGASYNC_QUICKBOOKS_TOKEN_URL": f"{self.sandbox_url}/oauth2/v1/tokens/bearer",
+            "ALGASYNC_QUICKBOOKS_REVOKE_URL": f"{self.sandbox_url}/v2/oauth2/tokens/revoke",
+            "ALGASYNC_LOG_FORMAT": "json",
+        }
+
+    def _choose_ports(self) -> None:
+        """The same ports as last time where they are free, so that bookmarks keep working."""
+        kept = self._data / "ports.json"
+        wanted = FIRST_PORTS | (json.loads(kept.read_text()) if kept.exists() else {})
+        self.ports = {name: port if port_is_free(port) else free_port() for name, port in wanted.items()}
+        kept.write_text(json.dumps(self.ports))
+
+    def _start_servers(self) -> None:
+        node = None if self.configuration.broker_url else RabbitmqNode(self._data / "rabbitmq")
+        if node is not None:
+            try:
+                node.launch(dies_with_parent=True)  # it takes seconds, in which PostgreSQL comes up
+            except NotInstalledError:
+                node = None
+        if self.configuration.database_url:
+            self.database_url = self.configuration.database_url
+        else:
+            server = PostgresqlServer(self._data / "postgresql")
+            self.database_url = server.start(dies_with_parent=True)
+            self._servers.append(server)
+        if self.configuration.broker_url:
+            self.broker_url, self.broker = self.configuration.broker_url, "RabbitMQ at BROKER_URL"
+        elif node is not None:
+            self.broker_url = node.start(dies_with_parent=True)
+            self.broker = "a private RabbitMQ node (set BROKER_URL to use another)"
+            self._servers.insert(0, node)
+        else:
+            self.broker = "in-process (no RabbitMQ on this machine: `make run-rabbitmq` installs one, BROKER_URL uses another)"
+
+    def _spawn(self, role: str) -> None:
+        command = [sys.executable, "-m", "services.cli", role]
+        if role == "sandbox":
+            state = self._data / "sandbox.journal"
+            command += ["--port", str(self.ports["sandbox"]), "--control-port", str(self.ports["control"])]
+            command += ["--state", str(state)]
+        self._pids[role] = spawn(
+            command,
+            log=self._logs / f"{role}.log",
+            environment=self.environment(),
+            dies_with_parent=signal.SIGTERM,
+        )
+
+    def _await(self, name: str, url: str, role: str) -> None:
+        def answers() -> bool:
+            if process(self._pids[role]) is None:
+                return True
+            try:
+                return requests.get(url, timeout=2).status_code == 200
+            except requests.RequestException:
+                return False
+
+        came = wait_until(answers, READY_WITHIN)
+        if not came or process(self._pids[role]) is None:
+            raise FleetError(
+                f"The {name} did not start. The end of {self._logs / role}.log:\n"
+                f"{last_lines(self._logs / f'{role}.log')}"
+            )
+
+    def _restart_the_fallen(self) -> None:
+        rest: dict[str, float] = {}
+        while not self._stop.wait(0.5):
+            for role, pid in list(self._pids.items()):
+                if process(pid) is None and not self._stop.is_set():
+                    self.say(f"{role} (process {pid}) ended unexpectedly and is started again")
+                    rest[role] = min(rest.get(role, 0.25) * 2, 10)
+                    time.sleep(rest[role])
+                    self._spawn(role)

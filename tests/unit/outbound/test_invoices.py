@@ -1,0 +1,304 @@
+"""Invoices as QuickBooks wants them: every field, US and elsewhere, and every finding with line and field."""
+
+from __future__ import annotations
+
+import copy
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+import messages
+from messages.invoices import InvoiceFinalized
+from services.outbound import invoices
+from services.outbound.books import Books, Key, Mapped
+
+COMPANY = UUID("00000000-0000-0000-0000-0000000000c1")
+US = Books(COMPANY, "9341", "Acme MSP", "sandbox", "US", "USD")
+GB = Books(COMPANY, "9342", "Acme MSP UK", "sandbox", "GB", "GBP")
+
+INVOICE: dict[str, Any] = {
+    "id": "inv-1",
+    "number": "INV-1042",
+    "type": "standard",
+    "invoice_date": "2026-03-31",
+    "due_date": "2026-04-30",
+    "finalized_at": "2026-04-01T02:00:00+00:00",
+    "currency": "USD",
+    "po_number": "PO-77",
+    "terms": "net_30",
+    "tax_source": "internal",
+    "subtotal": 20000,
+    "discount": 1000,
+    "tax": 1900,
+    "total": 20900,
+    "client": {
+        "id": "cl-1",
+        "name": "O'Brien & Søn",
+        "billing_email": "ap@obrien.example",
+        "billing_address": {"line1": "1 Main St", "city": "Seattle", "region": "WA", "postal_code": "98101"},
+        "tax_exempt": False,
+    },
+    "lines": [
+        {
+            "id": "l1",
+            "service_id": "s1",
+            "description": "Managed workstation",
+            "quantity": "2",
+            "unit_price": "100",
+            "net_amount": 20000,
+            "tax_amount": 2000,
+            "tax_region": "WA",
+            "tax_rate": "10",
+            "is_taxable": True,
+            "is_discount": False,
+            "service_period_start": "2026-03-01",
+            "service_period_end": "2026-03-31",
+        },
+        {
+            "id": "l2",
+            "description": "Loyalty",
+            "quantity": "1",
+            "unit_price": "-10",
+            "net_amount": -1000,
+            "tax_amount": -100,
+            "tax_region": "WA",
+            "tax_rate": "10",
+            "is_taxable": False,
+            "is_discount": True,
+            "applies_to": "l1",
+        },
+    ],
+    "actor": {"type": "user", "id": "u1"},
+}
+MAPPINGS: dict[Key, Mapped] = {
+    ("customer", "cl-1", ""): Mapped("58", "O'Brien", {}),
+    ("item", "s1", ""): Mapped("19", "Workstation", {}),
+    ("discount_item", "", ""): Mapped("20", "Discount", {}),
+    ("tax_code", "WA", ""): Mapped("3", "Washington", {}),
+    ("term", "net_30", ""): Mapped("5", "Net 30", {}),
+}
+
+
+def invoice(**changes: Any) -> InvoiceFinalized:
+    """The sample invoice with top-level fields replaced."""
+    data = messages.validate("com.algapsa.billing.invoice.finalized.v1", copy.deepcopy(INVOICE) | changes)
+    assert isinstance(data, InvoiceFinalized)
+    return data
+
+
+def build(
+    billed: InvoiceFinalized, books: Books = US, mappings: dict[Key, Mapped] | None = None
+) -> tuple[dict[str, Any], list[str]]:
+    """Body and codes of findings."""
+    wanted = MAPPINGS if mappings is None else mappings
+    body, findings = invoices.build(billed, books, wanted, "AS-TEST1234")
+    return body, [finding.code for finding in findings]
+
+
+def test_every_field_of_a_us_invoice() -> None:
+    """Numbers, dates, customer, terms, lines, tax and notes arrive as billed; nothing is sent to the client."""
+    body, codes = build(invoice())
+    assert codes == []
+    assert body == {
+        "DocNumber": "INV-1042",
+        "TxnDate": "2026-03-31",
+        "DueDate": "2026-04-30",
+        "CustomerRef": {"value": "58"},
+        "Line": [
+            {
+                "DetailType": "SalesItemLineDetail",
+                "Amount": Decimal("200.00"),
+                "Description": "Managed workstation",
+                "SalesItemLineDetail": {
+                    "ItemRef": {"value": "19"},
+                    "Qty": Decimal(2),
+                    "UnitPrice": Decimal(100),
+                    "TaxCodeRef": {"value": "TAX"},
+                    "ServiceDate": "2026-03-01",
+                },
+            },
+            {
+                "DetailType": "SalesItemLineDetail",
+                "Amount": Decimal("-10.00"),
+                "Description": "Loyalty",
+                "SalesItemLineDetail": {
+                    "ItemRef": {"value": "20"},
+                    "Qty": Decimal(1),
+                    "UnitPrice": Decimal(-10),
+                    "TaxCodeRef": {"value": "TAX"},  # the discounted line's code, not its own flag
+                },
+            },
+        ],
+        "TxnTaxDetail": {"TotalTax": Decimal("19.00"), "TxnTaxCodeRef": {"value": "3"}},
+        "EmailStatus": "NotSet",
+        "PrintStatus": "NotSet",
+        "AllowOnlineCreditCardPayment": False,
+        "AllowOnlineACHPayment": False,
+        "BillEmail": {"Address": "ap@obrien.example"},
+        "BillAddr": {
+            "Line1": "1 Main St",
+            "City": "Seattle",
+            "CountrySubDivisionCode": "WA",
+            "PostalCode": "98101",
+        },
+        "PrivateNote": "PO: PO-77\nalgasync AS-TEST1234",
+        "SalesTermRef": {"value": "5"},
+    }
+
+
+def test_us_never_sends_global_tax_calculation() -> None:
+    """GlobalTaxCalculation faults on US companies (Intuit's Invoice reference)."""
+    assert "GlobalTaxCalculation" not in build(invoice())[0]
+
+
+def test_outside_the_us_every_line_has_its_own_code_and_each_rate_its_sum() -> None:
+    """Codes are mapped per region and treatment, amounts exclude tax, TaxLine per rate."""
+    mappings = MAPPINGS | {
+        ("tax_code", "WA", "taxable"): Mapped("12", "20.0% S", {"tax_rate_id": "30", "rate": "10"})
+    }
+    body, codes = build(invoice(currency="GBP"), GB, mappings)
+    assert codes == []
+    assert body["GlobalTaxCalculation"] == "TaxExcluded"
+    assert [line["SalesItemLineDetail"]["TaxCodeRef"] for line in body["Line"]] == [{"value": "12"}] * 2
+    assert body["TxnTaxDetail"] == {
+        "TotalTax": Decimal("19.00"),
+        "TaxLine": [
+            {
+                "Amount": Decimal("19.00"),
+                "DetailType": "TaxLineDetail",
+                "TaxLineDetail": {
+                    "TaxRateRef": {"value": "30"},
+                    "PercentBased": True,
+                    "TaxPercent": Decimal(10),
+                    "NetAmountTaxable": Decimal("190.00"),
+                },
+            }
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("missing", "code"),
+    [
+        (("customer", "cl-1", ""), "missing_customer_mapping"),
+        (("item", "s1", ""), "missing_service_mapping"),
+        (("discount_item", "", ""), "missing_discount_item_mapping"),
+        (("tax_code", "WA", ""), "missing_tax_mapping"),
+        (("term", "net_30", ""), "missing_payment_term_mapping"),
+    ],
+)
+def test_each_missing_mapping_is_named(missing: Key, code: str) -> None:
+    """A missing mapping is found before the call, with its own code."""
+    mappings = {key: value for key, value in MAPPINGS.items() if key != missing}
+    assert build(invoice(), US, mappings)[1] == [code]
+
+
+def test_all_findings_come_at_once() -> None:
+    """A person mends everything in one go."""
+    assert set(build(invoice(), US, {})[1]) == {
+        "missing_customer_mapping",
+        "missing_service_mapping",
+        "missing_discount_item_mapping",
+        "missing_tax_mapping",
+        "missing_payment_term_mapping",
+    }
+
+
+def test_finding_names_line_and_field() -> None:
+    """The person reads which line it is, as counted on the invoice."""
+    _, findings = invoices.build(invoice(), US, {}, "AS-X")
+    assert findings[0].where == "line 1 (Managed workstation), item"
+    assert "s1" in findings[0].what
+    assert findings[0].cause == f"mapping:item:{COMPANY}:s1"
+
+
+def test_category_stands_in_for_an_unmapped_service() -> None:
+    """Item of the service, else of its category."""
+    lines = copy.deepcopy(INVOICE["lines"])
+    lines[0]["category_id"] = "cat-9"
+    mappings = {k: v for k, v in MAPPINGS.items() if k[0] != "item"} | {
+        ("item_category", "cat-9", ""): Mapped("77", "Category", {})
+    }
+    body, codes = build(invoice(lines=lines), US, mappings)
+    assert codes == []
+    assert body["Line"][0]["SalesItemLineDetail"]["ItemRef"] == {"value": "77"}
+
+
+def test_number_is_never_cut() -> None:
+    """A DocNumber over 21 characters would be refused (2050): it is named, not shortened."""
+    assert build(invoice(number="X" * 22))[1] == ["number_too_long"]
+
+
+def test_foreign_currency_into_a_single_currency_company_is_refused_by_name() -> None:
+    """Never booked as if it were home currency."""
+    assert build(invoice(currency="EUR"))[1] == ["single_currency_company"]
+
+
+def test_foreign_currency_carries_its_own_rate() -> None:
+    """CurrencyRef and ExchangeRate in home units for one foreign unit; the customer of that currency."""
+    books = Books(
+        COMPANY, "1", "M", "sandbox", "US", "USD", {"CurrencyPrefs": {"MultiCurrencyEnabled": True}}
+    )
+    mappings = MAPPINGS | {("customer", "cl-1", "EUR"): Mapped("90", "O'Brien EUR", {})}
+    body, codes = build(invoice(currency="EUR", exchange_rate="1.0834"), books, mappings)
+    assert codes == []
+    assert (body["CurrencyRef"], body["ExchangeRate"]) == ({"value": "EUR"}, Decimal("1.0834"))
+    assert body["CustomerRef"] == {"value": "90"}
+
+
+def test_two_taxed_regions_are_refused_unless_quickbooks_computes_tax() -> None:
+    """One document has one tax code in the US, except under Automated Sales Tax."""
+    lines = copy.deepcopy(INVOICE["lines"])
+    lines[1] |= {"tax_region": "OR", "applies_to": None}
+    mappings = MAPPINGS | {("tax_code", "OR", ""): Mapped("4", "Oregon", {})}
+    assert "several_tax_regions" in build(invoice(lines=lines), US, mappings)[1]
+    ast = Books(COMPANY, "1", "M", "sandbox", "US", "USD", {"TaxPrefs": {"PartnerTaxEnabled": True}})
+    assert build(invoice(lines=lines), ast, mappings)[1] == []
+
+
+def test_tax_into_a_company_without_sales_tax_is_refused_by_name() -> None:
+    """QuickBooks would drop the tax without a word."""
+    books = Books(COMPANY, "1", "M", "sandbox", "US", "USD", {"TaxPrefs": {"UsingSalesTax": False}})
+    assert build(invoice(), books)[1] == ["sales_tax_off"]
+
+
+def test_heading_without_amount_is_a_description_line() -> None:
+    """A line that only groups others needs no item."""
+    heading = {
+        "id": "l0",
+        "description": "March services",
+        "quantity": "1",
+        "unit_price": "0",
+        "net_amount": 0,
+        "tax_amount": 0,
+        "is_taxable": False,
+        "is_discount": False,
+    }
+    body, codes = build(invoice(lines=[heading, *INVOICE["lines"]]))
+    assert codes == []
+    assert body["Line"][0] == {"DetailType": "DescriptionOnly", "Description": "March services"}
+
+
+def test_separately_billed_profile_is_its_own_customer() -> None:
+    """A billing profile that bills separately is a sub-customer, never silently its parent."""
+    profile = {"id": "bp-2", "name": "Warehouse", "bills_separately": True, "parent": "cl-1"}
+    body, codes = build(
+        invoice(billing_profile=profile),
+        US,
+        MAPPINGS | {("billing_profile", "bp-2", ""): Mapped("61", "W", {})},
+    )
+    assert (codes, body["CustomerRef"]) == ([], {"value": "61"})
+    assert build(invoice(billing_profile=profile))[1] == ["missing_customer_mapping"]
+
+
+def test_class_of_line_then_item_then_default() -> None:
+    """The line's class wins over the item's over the default."""
+    books = Books(COMPANY, "1", "M", "sandbox", "US", "USD", {}, {"default_class": {"id": "900"}})
+    mappings = MAPPINGS | {("item", "s1", ""): Mapped("19", "W", {"class_id": "800"})}
+    body, _ = build(invoice(), books, mappings)
+    assert [line["SalesItemLineDetail"].get("ClassRef") for line in body["Line"]] == [
+        {"value": "800"},
+        {"value": "900"},
+    ]
