@@ -26,93 +26,71 @@ CREATE FUNCTION is_calendar_date(written text) RETURNS boolean LANGUAGE sql IMMU
   ELSE false END
 $$;
 
+CREATE FUNCTION event_shown(value jsonb) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+  SELECT CASE jsonb_typeof(value) WHEN 'object' THEN 'an object' WHEN 'array' THEN 'an array' ELSE left(value::text, 60) END
+$$;
+
 -- What is wrong with one value, as the rest of a sentence that begins with the field's name; NULL when nothing is.
--- The same rules as messages/shape.py; a test compares the verdicts.
-CREATE FUNCTION event_value_problem(value jsonb, kind text, presence text, allowed text[]) RETURNS text
-LANGUAGE plpgsql IMMUTABLE AS $$
-DECLARE
-  written text;
-  form text := jsonb_typeof(value);
-  shown text;
-BEGIN
-  IF value IS NULL THEN
-    RETURN CASE WHEN presence = 'required' THEN 'is missing; send it' END;
-  ELSIF form = 'null' AND presence = 'optional' THEN
-    RETURN NULL;
-  END IF;
-  CASE kind
-  WHEN 'minor', 'minor_above_0', 'minor_from_0' THEN
-    IF form <> 'number' OR written !~ '^-?\d+$' THEN
-      RETURN format('is %s; send an integer of minor units: 12.50 USD is 1250', shown);
-    ELSIF abs(written::numeric) > 9007199254740991 THEN
-      RETURN 'is beyond 2**53 - 1 minor units, where readers of JSON lose cents; check the amount';
-    ELSIF kind = 'minor_above_0' AND written::numeric <= 0 THEN
-      RETURN format('is %s; send an amount above 0', written);
-    ELSIF kind = 'minor_from_0' AND written::numeric < 0 THEN
-      RETURN format('is %s; send 0 or more', written);
-    END IF;
-  WHEN 'decimal', 'rate', 'exchange_rate' THEN
-    IF form <> 'string' OR written !~ '^-?[0-9]{1,15}(\.[0-9]{1,10})?$' THEN
-      RETURN format('is %s; send a decimal string such as "12.5": at most 15 digits before the point and 10 after it, '
-                    'no exponent, no thousands separators', shown);
-    ELSIF kind = 'exchange_rate' AND written::numeric <= 0 THEN
-      RETURN format('is %s; send a number above 0', shown);
-    ELSIF kind = 'rate' AND written::numeric < 0 THEN
-      RETURN format('is %s; send 0 or more', shown);
-    END IF;
-  WHEN 'date' THEN
-    IF form = 'string' AND written ~ '^\d{4}-\d{2}-\d{2}[Tt ]\d' THEN
-      RETURN format('is %s, an instant; send the date alone, such as 2026-03-31, as the document itself shows it', shown);
-    ELSIF form <> 'string' OR NOT is_calendar_date(written) THEN
-      RETURN format('is %s; send an ISO date such as 2026-03-31', shown);
-    END IF;
-  WHEN 'instant' THEN
-    IF form <> 'string' OR written !~ ('^\d{4}-\d{2}-\d{2}[Tt]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,9})?'
-                                       || '([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)$')
-       OR NOT is_calendar_date(left(written, 10)) THEN
-      RETURN format('is %s; send an instant with its offset from UTC, such as 2026-03-31T19:00:00-07:00', shown);
-    END IF;
-  WHEN 'currency' THEN
-    IF form <> 'string' OR written <> ALL (allowed) THEN
-      RETURN format('is %s; send an ISO 4217 currency code in capitals such as USD', shown);
-    END IF;
-  WHEN 'literal' THEN
-    IF form <> 'string' OR written <> ALL (allowed) THEN
-      RETURN format('is %s; send %s', shown, array_to_string(allowed, ', '));
-    END IF;
-  WHEN 'identifier' THEN
-    IF form <> 'string' THEN
-      RETURN format('is %s; send a string in quotes', shown);
-    ELSIF written !~ '\S' AND presence = 'optional' THEN
-      RETURN NULL;  -- forms send "" for what nobody filled in
-    ELSIF length(written) NOT BETWEEN 1 AND 200 THEN
-      RETURN format('has %s characters; send an id of 1 to 200', length(written));
-    ELSIF written !~ '^[^\s\u0001-\u001F\u007F]+( +[^\s\u0001-\u001F\u007F]+)*$' THEN
-      RETURN 'has blanks at an end, or line breaks or control characters in it; send the bare id';
-    END IF;
-  WHEN 'name' THEN
-    IF form <> 'string' OR written !~ '\S' THEN
-      RETURN format('is %s; send some text', shown);
-    END IF;
-  WHEN 'text' THEN
-    IF form <> 'string' THEN
-      RETURN format('is %s; send a string in quotes', shown);
-    END IF;
-  WHEN 'boolean' THEN
-    IF form <> 'boolean' THEN
-      RETURN format('is %s; send true or false, without quotes', shown);
-    END IF;
-  WHEN 'object' THEN
-    IF form <> 'object' THEN
-      RETURN format('is %s; send a JSON object', shown);
-    END IF;
-  WHEN 'rows' THEN
-    IF form <> 'array' THEN
-      RETURN format('is %s; send a JSON array, [] when there is none', shown);
-    END IF;
-  END CASE;
-  RETURN NULL;
-END $$;
+-- The same rules as messages/shape.py; a test compares the verdicts. One expression, so that PostgreSQL inlines it.
+CREATE FUNCTION event_value_problem(value jsonb, kind text, presence text, allowed text[]) RETURNS text LANGUAGE sql STABLE AS $$
+  SELECT CASE
+  WHEN value IS NULL THEN
+    CASE presence WHEN 'required' THEN 'is missing; send it' END
+  WHEN presence = 'optional' AND jsonb_typeof(value) = 'null' THEN NULL
+  WHEN kind = 'text' THEN
+    CASE WHEN jsonb_typeof(value) <> 'string' THEN 'is ' || event_shown(value) || '; send a string in quotes' END
+  WHEN kind = 'identifier' THEN
+    CASE WHEN jsonb_typeof(value) <> 'string' THEN 'is ' || event_shown(value) || '; send a string in quotes'
+         WHEN presence = 'optional' AND value #>> '{}' !~ '\S' THEN NULL  -- forms send "" for what nobody filled in
+         WHEN length(value #>> '{}') NOT BETWEEN 1 AND 200
+         THEN 'has ' || length(value #>> '{}') || ' characters; send an id of 1 to 200'
+         WHEN value #>> '{}' !~ '^[^\s\u0001-\u001F\u007F]+( +[^\s\u0001-\u001F\u007F]+)*$'
+         THEN 'has blanks at an end, or line breaks or control characters in it; send the bare id' END
+  WHEN kind IN ('minor', 'minor_above_0', 'minor_from_0') THEN
+    CASE WHEN jsonb_typeof(value) <> 'number' OR value #>> '{}' !~ '^-?\d+$'
+         THEN 'is ' || event_shown(value) || '; send an integer of minor units: 12.50 USD is 1250'
+         WHEN abs((value #>> '{}')::numeric) > 9007199254740991
+         THEN 'is beyond 2**53 - 1 minor units, where readers of JSON lose cents; check the amount'
+         WHEN kind = 'minor_above_0' AND (value #>> '{}')::numeric <= 0
+         THEN 'is ' || event_shown(value) || '; send an amount above 0'
+         WHEN kind = 'minor_from_0' AND (value #>> '{}')::numeric < 0
+         THEN 'is ' || event_shown(value) || '; send 0 or more' END
+  WHEN kind IN ('decimal', 'rate', 'exchange_rate') THEN
+    CASE WHEN jsonb_typeof(value) <> 'string' OR value #>> '{}' !~ '^-?[0-9]{1,15}(\.[0-9]{1,10})?$'
+         THEN 'is ' || event_shown(value) || '; send a decimal string such as "12.5": at most 15 digits before the point '
+              'and 10 after it, no exponent, no thousands separators'
+         WHEN kind = 'exchange_rate' AND (value #>> '{}')::numeric <= 0
+         THEN 'is ' || event_shown(value) || '; send a number above 0'
+         WHEN kind = 'rate' AND (value #>> '{}')::numeric < 0 THEN 'is ' || event_shown(value) || '; send 0 or more' END
+  WHEN kind = 'boolean' THEN
+    CASE WHEN jsonb_typeof(value) <> 'boolean' THEN 'is ' || event_shown(value) || '; send true or false, without quotes' END
+  WHEN kind = 'date' THEN
+    CASE WHEN jsonb_typeof(value) = 'string' AND value #>> '{}' ~ '^\d{4}-\d{2}-\d{2}[Tt ]\d'
+         THEN 'is ' || event_shown(value) || ', an instant; send the date alone, such as 2026-03-31, as the document itself '
+              'shows it'
+         WHEN jsonb_typeof(value) <> 'string' OR NOT is_calendar_date(value #>> '{}')
+         THEN 'is ' || event_shown(value) || '; send an ISO date such as 2026-03-31' END
+  WHEN kind = 'instant' THEN
+    CASE WHEN jsonb_typeof(value) <> 'string' OR NOT is_calendar_date(left(value #>> '{}', 10))
+              OR value #>> '{}' !~ ('^.{10}[Tt]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,9})?([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)$')
+         THEN 'is ' || event_shown(value) || '; send an instant with its offset from UTC, such as 2026-03-31T19:00:00-07:00' END
+  WHEN kind = 'currency' THEN
+    CASE WHEN jsonb_typeof(value) <> 'string' OR value #>> '{}' <> ALL (allowed)
+         THEN 'is ' || event_shown(value) || '; send an ISO 4217 currency code in capitals such as USD' END
+  WHEN kind = 'literal' THEN
+    CASE WHEN jsonb_typeof(value) <> 'string' OR value #>> '{}' <> ALL (allowed)
+         THEN 'is ' || event_shown(value) || '; send ' || array_to_string(allowed, ' or ') END
+  WHEN kind = 'name' THEN
+    CASE WHEN jsonb_typeof(value) <> 'string' OR value #>> '{}' !~ '\S'
+         THEN 'is ' || event_shown(value) || '; send some text' END
+  WHEN kind = 'object' THEN
+    CASE WHEN jsonb_typeof(value) <> 'object' THEN 'is ' || event_shown(value) || '; send a JSON object' END
+  WHEN kind = 'rows' THEN
+    CASE WHEN jsonb_typeof(value) <> 'array'
+         THEN 'is ' || event_shown(value) || '; send a JSON array, [] when there is none' END
+  ELSE 'has a rule that this database does not know (' || kind || '); run the migrations'
+  END
+$$;
 
 -- Everything wrong with the fields of an event, objects and rows within it included.
 CREATE FUNCTION event_field_problems(data jsonb, data_shape text) RETURNS SETOF text LANGUAGE plpgsql STABLE AS $$
