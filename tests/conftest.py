@@ -14,4 +14,5 @@ pytest_plugins = [
     "tests.support.brokers",
     "tests.support.sandbox",
     "tests.support.command",
+    "tests.support.ledger",
 ]
