@@ -7,14 +7,17 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
 
-import outbox
+from messages.accounting import Cause, Company, Entity, ExceptionOpened, ExceptionResolved
+from outbox.emit import emit
 from services.ledger import timeline
 
 _TOLD = text(
-    """SELECT e.*, d.number
+    """SELECT e.*, d.number, d.document_date, k.realm_id, k.name AS company_name, o.event_id
          FROM exception e
          LEFT JOIN document d ON d.tenant_id = e.tenant_id AND d.kind = e.entity_kind
                              AND d.document_id = e.entity_id
+         LEFT JOIN company k ON k.company_id = e.company_id
+         LEFT JOIN operation o ON o.operation_id = e.operation_id
         WHERE e.exception_id = :id"""
 )
 
@@ -22,18 +25,17 @@ _TOLD = text(
 def opened(connection: Connection, exception_id: UUID) -> None:
     """Tell billing that an exception needs somebody: it was opened, or reopened."""
     told = connection.execute(_TOLD, {"id": exception_id}).one()
-    outbox.emit(connection, told.tenant_id, "exception.opened.v1", str(exception_id), _facts(told))
+    words = {name: getattr(told, name).strip() or told.code for name in ("title", "happened", "why", "fix")}
+    data = ExceptionOpened(**_facts(told), **words, opened_at=told.created_at)
+    emit(connection, told.tenant_id, "exception.opened.v1", str(exception_id), data)
 
 
 def closed(connection: Connection, exception_id: UUID) -> None:
     """Tell billing that an exception needs nobody any more: it was resolved, or is ignored."""
     told = connection.execute(_TOLD, {"id": exception_id}).one()
-    data = _facts(told) | {
-        "state": told.state,
-        "resolution": told.resolution,
-        "closed_at": told.closed_at.isoformat(),
-    }
-    outbox.emit(connection, told.tenant_id, "exception.resolved.v1", str(exception_id), data)
+    reason = told.resolution.strip() or told.state
+    data = ExceptionResolved(**_facts(told), resolution=told.state, reason=reason, resolved_at=told.closed_at)
+    emit(connection, told.tenant_id, "exception.resolved.v1", str(exception_id), data)
 
 
 def note(connection: Connection, found: Row[Any], actor: str, action: str, details: dict[str, Any]) -> None:
@@ -43,20 +45,20 @@ def note(connection: Connection, found: Row[Any], actor: str, action: str, detai
 
 
 def _facts(told: Row[Any]) -> dict[str, Any]:
-    facts = {
-        "exception_id": str(told.exception_id),
+    company = None
+    if told.realm_id is not None:
+        company = Company(company_id=told.company_id, realm_id=told.realm_id, name=told.company_name)
+    event_id = UUID(told.entity_id) if told.entity_kind == "event" else told.event_id
+    check = None if event_id or told.operation_id else told.type
+    return {
+        "company": company,
+        "cause": Cause(event_id=event_id, operation_id=told.operation_id, check=check),
+        "exception_id": told.exception_id,
         "type": told.type,
-        "entity": {"kind": told.entity_kind, "id": told.entity_id, "number": told.number},
-        "company_id": str(told.company_id) if told.company_id else None,
-        "cause": told.cause,
         "code": told.code,
-        "title": told.title,
-        "happened": told.happened,
-        "why": told.why,
-        "fix": told.fix,
+        "entity": Entity(kind=told.entity_kind, billing_id=told.entity_id, billing_number=told.number),
         "client_id": told.client_id,
-        "amount": told.amount,
+        "date": told.document_date,
         "currency": told.currency,
-        "opened_at": told.created_at.isoformat(),
+        "amount": told.amount,
     }
-    return {name: value for name, value in facts.items() if value is not None}

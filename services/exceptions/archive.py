@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from services.exceptions.desk import NotFound
+from services.refusals import missing
 
 STATES = ("open", "replayed", "discarded", "resolved")
 
@@ -107,11 +107,11 @@ def page(
 
 
 def get(connection: Connection, letter_id: UUID, *, lock: bool = False) -> FiledLetter:
-    """One letter, locked for change when asked for. Raises `NotFound`."""
+    """One letter, locked for change when asked for. Raises `Refusal`."""
     query = f"SELECT {COLUMNS} FROM letter l WHERE l.letter_id = :id"  # noqa: S608 - constant columns
     row = connection.execute(text(query + (" FOR UPDATE" if lock else "")), {"id": letter_id}).one_or_none()
     if row is None:
-        raise NotFound(f"there is no dead letter {letter_id}")
+        raise missing(f"there is no dead letter {letter_id}")
     return FiledLetter(*row)
 
 

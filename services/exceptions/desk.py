@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Row, TextClause, text
 from services.exceptions import announcements
 from services.ledger.operations import Operation
 from services.ledger.ports import Problem
+from services.refusals import missing
 
 ACTOR = "algasync"
 """Who acts in the timeline when no person does."""
@@ -161,7 +162,7 @@ def settle(
 
 
 def resolve_one(connection: Connection, exception_id: UUID, resolution: str, actor: str) -> bool:
-    """Close one exception by its id; False when it is closed already. Raises `NotFound`."""
+    """Close one exception by its id; False when it is closed already. Raises `Refusal`."""
     return _resolve(connection, seen(connection, exception_id), resolution, actor)
 
 
@@ -189,15 +190,11 @@ def about(operation: Operation) -> Subject:
     )
 
 
-class NotFound(LookupError):
-    """There is no such exception or letter, or it belongs to another tenant."""
-
-
 def seen(connection: Connection, exception_id: UUID) -> Row[Any]:
-    """Whose an exception is, what it is about and its state; raises `NotFound`."""
+    """Whose an exception is, what it is about and its state. Raises `Refusal`."""
     row = connection.execute(_OF_ID, {"id": exception_id}).one_or_none()
     if row is None:
-        raise NotFound(f"there is no exception {exception_id}")
+        raise missing(f"there is no exception {exception_id}")
     return row
 
 

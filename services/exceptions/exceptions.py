@@ -12,9 +12,9 @@ from sqlalchemy import Connection, text
 
 from services.exceptions import archive
 from services.exceptions.archive import FiledLetter
-from services.exceptions.desk import NotFound
 from services.ledger import timeline
 from services.ledger.timeline import Entry
+from services.refusals import missing
 
 STATES = ("open", "in_progress", "ignored", "resolved")
 NEED_SOMEBODY = ("open", "in_progress")
@@ -147,16 +147,16 @@ def page(
 
 
 def get(connection: Connection, exception_id: UUID) -> SyncException:
-    """One exception; raises `NotFound`."""
+    """One exception; raises `Refusal`."""
     query = f"SELECT {_COLUMNS} FROM exception e {_JOINS} WHERE e.exception_id = :id"  # noqa: S608 - constant
     row = connection.execute(text(query), {"id": exception_id}).one_or_none()
     if row is None:
-        raise NotFound(f"there is no exception {exception_id}")
+        raise missing(f"there is no exception {exception_id}")
     return SyncException(*row)
 
 
 def show(connection: Connection, exception_id: UUID) -> Shown:
-    """One exception with letters and history; raises `NotFound`."""
+    """One exception with letters and history; raises `Refusal`."""
     found = get(connection, exception_id)
     letters = archive.page(
         connection, archive.Filters(states=(), exception_id=exception_id), limit=100

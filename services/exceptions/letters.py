@@ -190,7 +190,8 @@ def _of_operation(
     if operation.dispatched_at is None or known is None or not known.replays:
         # Running (a lease ends by itself), or not sent since: this letter is the first death, told again.
         connection.execute(_SEND_AGAIN, {"id": operation.operation_id})
-        return _Verdict("replayed", code, message, close_reason="sent again by itself, once", replays=1)
+        sent = 0 if known is not None and known.replays else 1
+        return _Verdict("replayed", code, message, close_reason="sent again by itself, once", replays=sent)
     problem = poison.keeps_dying(operation, letter.queue, letter.reason)
     fail(connection, operation, problem, desk.ExceptionDesk())
     opened = connection.execute(_JOINED, {"id": operation.operation_id}).scalar_one()

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 
 from services.exceptions import announcements, desk
-from services.ledger.attempts import CannotChange
+from services.refusals import Refusal, conflict, invalid
 
 _START = text(
     "UPDATE exception SET state = 'in_progress' WHERE exception_id = :exception_id AND state = 'open'"
@@ -31,23 +31,23 @@ _REOPEN = text(
 
 
 def start(connection: Connection, exception_id: UUID, actor: str) -> None:
-    """Say that somebody works on it. Raises `NotFound`, or `CannotChange` unless it is open."""
+    """Say that somebody works on it. Raises `Refusal` unless it is open."""
     found = desk.seen(connection, exception_id)
     if not desk.change(connection, found, actor, "exception_started", {}, _START, {}):
-        raise CannotChange(_refusal(connection, exception_id, "only an open one can be started"))
+        raise _not_so(connection, exception_id, "only an open one can be started")
 
 
 def assign(connection: Connection, exception_id: UUID, assignee: str | None, actor: str) -> None:
-    """Give it to somebody, or to nobody. Raises `NotFound`, or `CannotChange` when it is closed."""
+    """Give it to somebody, or to nobody. Raises `Refusal` when it is closed."""
     if assignee is not None:
         assignee = _said("assignee", assignee)
     found, facts = desk.seen(connection, exception_id), {"assignee": assignee}
     if not desk.change(connection, found, actor, "exception_assigned", facts, _ASSIGN, facts):
-        raise CannotChange(_refusal(connection, exception_id, "reopen it before assigning it"))
+        raise _not_so(connection, exception_id, "reopen it before assigning it")
 
 
 def comment(connection: Connection, exception_id: UUID, words: str, actor: str) -> None:
-    """Add a comment, in any state. Raises `NotFound`."""
+    """Add a comment, in any state. Raises `Refusal`."""
     found = desk.seen(connection, exception_id)
     facts = {"comment": _said("comment", words)}
     announcements.note(connection, found, actor, "exception_comment", facts)
@@ -57,36 +57,39 @@ def ignore(connection: Connection, exception_id: UUID, reason: str, actor: str) 
     """Accept it as it is, with a reason. The same trouble again is counted and stays ignored.
 
     A failed operation behind it stays failed, so its document goes no further until it is retried or
-    discarded. Raises `NotFound`, or `CannotChange` when it is closed.
+    discarded. Raises `Refusal` when it is closed.
     """
     found, facts = desk.seen(connection, exception_id), {"reason": _said("reason", reason)}
     if not desk.change(connection, found, actor, "exception_ignored", facts, _IGNORE, facts):
-        raise CannotChange(_refusal(connection, exception_id, "only an open one can be ignored"))
+        raise _not_so(connection, exception_id, "only an open one can be ignored")
     announcements.closed(connection, exception_id)
 
 
 def reopen(connection: Connection, exception_id: UUID, reason: str, actor: str) -> None:
-    """Put a closed one back on the list. Raises `NotFound`, or `CannotChange` when it is open already."""
+    """Put a closed one back on the list. Raises `Refusal` when it is open already."""
     found, facts = desk.seen(connection, exception_id), {"reason": _said("reason", reason)}
     try:
         done = desk.change(connection, found, actor, "exception_reopened", facts, _REOPEN, {})
     except IntegrityError as error:
-        raise CannotChange(
-            f"exception {exception_id} cannot be reopened: {found.entity_kind} {found.entity_id} has a newer open one"
+        raise conflict(
+            "newer_open",
+            f"exception {exception_id} stays closed: {found.entity_kind} {found.entity_id} has a newer open one;"
+            " work on that",
         ) from error
     if not done:
-        raise CannotChange(_refusal(connection, exception_id, "only a closed one can be reopened"))
+        raise _not_so(connection, exception_id, "only a closed one can be reopened")
     announcements.opened(connection, exception_id)
 
 
-def _refusal(connection: Connection, exception_id: UUID, rule: str) -> str:
-    return f"exception {exception_id} is {desk.seen(connection, exception_id).state}; {rule}"
+def _not_so(connection: Connection, exception_id: UUID, rule: str) -> Refusal:
+    state = desk.seen(connection, exception_id).state
+    return conflict(f"exception_{state}", f"exception {exception_id} is {state}; {rule}")
 
 
 def _said(field: str, words: str) -> str:
     """What somebody wrote, which must say something and must be text that the database keeps."""
     if not words.strip():
-        raise ValueError(f"{field} is empty; say why in a few words")
+        raise invalid(field, f"{field} is empty; say it in a few words")
     if "\0" in words:
-        raise ValueError(f"{field} holds a NUL character; remove it")
+        raise invalid(field, f"{field} holds a NUL character; remove it")
     return words.strip()

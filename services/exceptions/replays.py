@@ -13,7 +13,6 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-import outbox
 from messages import envelope
 from messages.errors import BadMessage
 from services.exceptions import announcements, archive, desk, exceptions, lifecycle
@@ -21,6 +20,7 @@ from services.exceptions.archive import FiledLetter, Filters
 from services.ledger import attempts, operations
 from services.ledger.attempts import CannotChange
 from services.ledger.operations import Operation, State
+from services.refusals import conflict
 
 Action = Literal["new_attempt", "emit_again", "discard_operation", "discard_letter", "nothing"]
 
@@ -41,7 +41,13 @@ _LETTERS_DISCARDED = text(
               close_reason = :reason
         WHERE operation_id = :id AND state IN ('open', 'replayed')"""
 )
-_IGNORED = text("SELECT exception_id FROM exception WHERE operation_id = :id AND state = 'ignored'")
+_IGNORED = text(
+    """SELECT e.exception_id FROM exception e
+        WHERE e.operation_id = :id AND e.state = 'ignored' AND NOT EXISTS (
+          SELECT FROM exception n WHERE n.tenant_id = e.tenant_id AND n.type = e.type
+             AND n.entity_kind = e.entity_kind AND n.entity_id = e.entity_id AND n.exception_id > e.exception_id)"""
+)
+_EMIT_AGAIN = text("SELECT letter_emit_again(:id)")
 _EVENT_LETTERS = text(
     """SELECT letter_id FROM letter WHERE exception_id = :id AND event_id IS NOT NULL AND state = 'open'
         ORDER BY created_at"""
@@ -79,7 +85,7 @@ def plan(connection: Connection, filters: Filters, *, limit: int = 10_000) -> li
 
 
 def replay(connection: Connection, letter_id: UUID, actor: str, reason: str) -> Step:
-    """Replay one letter in the caller's transaction; the step says what was done. Raises `NotFound`."""
+    """Replay one letter in the caller's transaction; the step says what was done. Raises `Refusal`."""
     letter = _locked(connection, letter_id)
     step = _judge(connection, letter)
     if step.action == "new_attempt":
@@ -97,7 +103,7 @@ def plan_discard(connection: Connection, filters: Filters, *, limit: int = 10_00
 
 
 def discard(connection: Connection, letter_id: UUID, actor: str, reason: str) -> Step:
-    """Give one letter up, and the failed operation behind it. Raises `NotFound`."""
+    """Give one letter up, and the failed operation behind it. Raises `Refusal`."""
     letter = _locked(connection, letter_id)
     step = _judge_discard(connection, letter)
     values = {"actor": actor, "reason": reason}
@@ -116,9 +122,12 @@ def discard(connection: Connection, letter_id: UUID, actor: str, reason: str) ->
 def again(connection: Connection, operation_id: UUID, actor: str, reason: str) -> Operation:
     """The next attempt of a failed operation; its letters are sent with it, and its ignored exception reopens.
 
-    Raises `CannotChange` unless the operation is failed: whoever comes second learns that somebody was first.
+    Raises `Refusal` unless the operation is failed: whoever comes second learns that somebody was first.
     """
-    operation = attempts.replay(connection, operation_id, actor, reason)
+    try:
+        operation = attempts.replay(connection, operation_id, actor, reason)
+    except CannotChange as first:
+        raise conflict("not_failed", str(first)) from first
     connection.execute(_LETTERS_SENT, {"id": operation_id, "actor": actor, "reason": reason})
     for exception_id in connection.execute(_IGNORED, {"id": operation_id}).scalars().all():
         lifecycle.reopen(connection, exception_id, f"retried: {reason}", actor)
@@ -126,7 +135,7 @@ def again(connection: Connection, operation_id: UUID, actor: str, reason: str) -
 
 
 def retry(connection: Connection, exception_id: UUID, actor: str, reason: str) -> Retried:
-    """Try again what an exception is about. Raises `NotFound`, or `CannotChange` when there is nothing to retry."""
+    """Try again what an exception is about. Raises `Refusal` when there is nothing to retry."""
     found = exceptions.get(connection, exception_id)
     if found.operation_id is not None:
         return Retried(again(connection, found.operation_id, actor, reason), [])
@@ -135,7 +144,7 @@ def retry(connection: Connection, exception_id: UUID, actor: str, reason: str) -
     sent = [UUID(step.subject) for step in steps if step.acts]
     if not sent:
         why = steps[0].explanation if steps else found.fix
-        raise CannotChange(f"exception {exception_id} has nothing to send again: {why}")
+        raise conflict("nothing_to_retry", f"exception {exception_id} has nothing to send again: {why}")
     return Retried(None, sent)
 
 
@@ -184,7 +193,7 @@ def _judge_discard(connection: Connection, letter: FiledLetter) -> Step:
 
 
 def _emit_again(connection: Connection, letter: FiledLetter, actor: str, reason: str) -> None:
-    outbox.emit_again(connection, archive.body(connection, letter.letter_id))
+    connection.execute(_EMIT_AGAIN, {"id": letter.letter_id})
     values = {"id": letter.letter_id, "state": "replayed", "replays": 1, "actor": actor, "reason": reason}
     connection.execute(_LETTER_CLOSED, values)
     if letter.exception_id is not None:

@@ -83,3 +83,29 @@ CREATE VIEW event_outcome AS
   UNION ALL
   SELECT event_id FROM letter WHERE event_id IS NOT NULL AND state <> 'replayed';
 GRANT SELECT ON event_outcome TO algasync_fleet;
+
+-- Put the event of a dead letter back into the outbox, as it was emitted: same id, same sequence, same bytes. What
+-- still lies there is published at once. The caller marks the letter as replayed in the same transaction.
+CREATE FUNCTION letter_emit_again(which uuid) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = algasync, pg_catalog, pg_temp AS $$
+DECLARE
+  scope text := current_setting('algasync.tenant', true);
+  found letter;
+  event jsonb;
+  rule  event_type;
+BEGIN
+  SELECT * INTO found FROM letter l
+   WHERE l.letter_id = which AND l.event_id IS NOT NULL AND l.tenant_id IS NOT NULL
+     AND (l.tenant_id = scope OR (scope = '*' AND session_user_may_cross()));
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'letter % holds no event of this tenant', which USING ERRCODE = 'no_data_found';
+  END IF;
+  event := convert_from(found.body, 'UTF8')::jsonb;
+  SELECT * INTO STRICT rule FROM event_type t
+   WHERE t.exchange = 'billing' AND 'com.algapsa.billing.' || t.type = event ->> 'type';
+  INSERT INTO outbox_event (event_id, tenant_id, exchange, type, document_kind, subject, sequence, body, traceparent)
+    VALUES (found.event_id, found.tenant_id, 'billing', rule.type, rule.document_kind, event ->> 'subject',
+            (event ->> 'sequence')::bigint, convert_from(found.body, 'UTF8'), event ->> 'traceparent')
+    ON CONFLICT (event_id) DO UPDATE SET due_at = clock_timestamp();
+END $$;
+GRANT EXECUTE ON FUNCTION letter_emit_again TO algasync_api, algasync_fleet;
