@@ -1,0 +1,172 @@
+"""Carrying a request out on a company's books: one unit of work, one reply, remembered by its requestid."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from services.sandbox import books, changes, faults, query
+from services.sandbox.amounts import encode
+from services.sandbox.books import Options
+from services.sandbox.clock import envelope_time
+from services.sandbox.entities import ENTITIES, Entity
+from services.sandbox.fields import Obj
+from services.sandbox.requests import ApiRequest
+from services.sandbox.store import Company, Reply, Unit
+from services.sandbox.world import World
+
+MAX_BID = 10
+_WRITES = ("create", "update", "delete", "void")
+
+
+@dataclass(slots=True)
+class Outcome:
+    """A reply's status and JSON body; `created` counts new objects by entity."""
+
+    status: int
+    body: bytes
+    replayed: bool = False
+    created: tuple[str, ...] = ()
+
+
+def execute(world: World, company: Company, request: ApiRequest, actor: str) -> Outcome:
+    """The reply to a checked request. A refusal becomes its fault; nothing of a refused write is kept."""
+    requestid = request.requestid
+    writes = request.operation in _WRITES or request.resource == "batch"
+    digest = ""
+    if requestid and writes:
+        digest = hashlib.sha1(request.raw + request.path.encode(), usedforsecurity=False).hexdigest()
+        known = _remembered(company, requestid)
+        if known is not None:
+            if known.digest != digest and company.switches.requestid_other_body == "600":
+                refusal = faults.Refusal(
+                    "600", "Duplicate Request ID", f"Request ID {requestid} was used before"
+                )
+                return Outcome(400, refusal.body(company.clock.now()))
+            return Outcome(known.status, known.body, replayed=True)
+    created: list[str] = []
+    try:
+        reply = _perform(company, request, actor, created)
+        reply["time"] = envelope_time(company.clock.now())
+        outcome = Outcome(200, encode(reply), created=tuple(created))
+    except faults.Refusal as refusal:
+        outcome = Outcome(refusal.status, refusal.body(company.clock.now()))
+        if isinstance(refusal, faults.NotModelled):
+            world.counters.of(company.realm).unmodelled[refusal.what] += 1
+    if digest and (outcome.status == 200 or company.switches.requestid_remembers_refusals):
+        kept = Reply(outcome.status, outcome.body, digest, company.clock.now())
+        world.keep_reply(company, requestid, kept)
+        if limit := company.switches.requestid_forgets_after:
+            while len(company.replies) > limit:
+                company.replies.popitem(last=False)
+    return outcome
+
+
+def _remembered(company: Company, requestid: str) -> Reply | None:
+    known = company.replies.get(requestid)
+    lifetime = company.switches.requestid_forgets_after_seconds
+    if known is not None and lifetime and company.clock.now() - known.at > lifetime:
+        del company.replies[requestid]
+        return None
+    return known
+
+
+def _perform(company: Company, request: ApiRequest, actor: str, created: list[str]) -> Obj:
+    if request.resource == "query":
+        return {"QueryResponse": query.run(company, request.body)}
+    if request.resource == "cdc":
+        parameters = request.parameters
+        found = changes.feed(company, parameters.get("entities", ""), parameters.get("changedSince", ""))
+        return {"CDCResponse": found}
+    if request.resource == "batch":
+        return {"BatchItemResponse": _batch(company, request, actor, created)}
+    entity = request.entity
+    assert entity is not None
+    if request.operation == "read":
+        if entity.kind == "single":
+            return {entity.name: _single(company, entity, request.key)}
+        return {entity.name: books.read(company, entity, request.key)}
+    if request.operation not in _WRITES:
+        raise faults.unsupported(request.operation)
+    include = request.parameters.get("include", "")
+    return _write(company, entity, request.operation, request.body, include, actor, created)
+
+
+def _single(company: Company, entity: Entity, key: str) -> Obj:
+    if entity.name == "CompanyInfo" and key not in (company.realm, "1"):
+        raise faults.not_found(entity.name, key)
+    return company.objects[entity.name]["1"]
+
+
+def _write(
+    company: Company, entity: Entity, operation: str, body: Any, include: str, actor: str, created: list[str]
+) -> Obj:
+    if not isinstance(body, dict):
+        raise faults.malformed("the body must be an object")
+    if company.us and company.switches.us_latin1_only:
+        _guard_charset(body)
+    options = Options(allow_duplicate=include == "allowduplicatedocnum")
+    unit = Unit(company, actor)
+    if operation == "delete":
+        result = books.delete(unit, entity, body)
+    elif operation == "void":
+        result = books.void(unit, entity, body, options)
+    else:
+        result = books.save(unit, entity, body, options)
+        if operation == "create":
+            created.append(entity.name)
+    unit.commit()
+    if operation != "delete":
+        result = books.shown(company, entity.name, result)
+    return {entity.name: result}
+
+
+def _guard_charset(body: Obj) -> None:
+    try:
+        encode(body).decode().encode("iso-8859-1")
+    except UnicodeEncodeError as error:
+        raise faults.Refusal(
+            "500",
+            "Unsupported Operation",
+            f"Characters outside ISO-8859-1: {error.object[error.start]!r}",
+            status=500,
+        ) from None
+
+
+def _batch(company: Company, request: ApiRequest, actor: str, created: list[str]) -> list[Obj]:
+    body = request.body
+    items = body.get("BatchItemRequest") if isinstance(body, dict) else None
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise faults.required("BatchItemRequest")
+    if len(items) > company.switches.batch_size:
+        raise faults.Refusal(
+            "1040", "Batch size exceeded", f"A batch takes at most {company.switches.batch_size} items."
+        )
+    for item in items:
+        name = item.get("bId")
+        if not isinstance(name, str) or not name:
+            raise faults.required("bId")
+        if request.requestid and len(name) > MAX_BID:
+            raise faults.too_long("bId", MAX_BID, len(name))
+    return [_batch_item(company, item, actor, created) for item in items]
+
+
+def _batch_item(company: Company, item: Obj, actor: str, created: list[str]) -> Obj:
+    try:
+        if "Query" in item:
+            return {"bId": item["bId"], "QueryResponse": query.run(company, str(item["Query"]))}
+        name = next((name for name in item if name in ENTITIES), None)
+        if name is None:
+            raise faults.NotModelled(f"a batch item with {sorted(item)}")
+        operation = str(item.get("operation", ""))
+        options = str(item.get("optionsData", ""))
+        if operation == "update" and "void" in options:
+            operation = "void"
+        if operation not in _WRITES:
+            raise faults.unsupported(operation or "(missing)")
+        return {"bId": item["bId"]} | _write(
+            company, ENTITIES[name], operation, item[name], options, actor, created
+        )
+    except faults.Refusal as refusal:
+        return {"bId": item["bId"], "Fault": refusal.fault()}

@@ -1,0 +1,95 @@
+"""Items, accounts, terms, classes, departments and payment methods: named rows, unique within their list."""
+
+from __future__ import annotations
+
+from services.sandbox import faults
+from services.sandbox.amounts import ZERO
+from services.sandbox.fields import Obj
+from services.sandbox.references import CURRENCY_NAMES, resolve
+from services.sandbox.store import DELETED, Unit, folded
+
+TREES = ("Item", "Account", "Class", "Department")
+INCOME_TYPES = ("Service", "NonInventory", "Inventory")
+_CLASSIFICATION = {
+    "Bank": "Asset",
+    "Accounts Receivable": "Asset",
+    "Other Current Asset": "Asset",
+    "Fixed Asset": "Asset",
+    "Other Asset": "Asset",
+    "Accounts Payable": "Liability",
+    "Credit Card": "Liability",
+    "Other Current Liability": "Liability",
+    "Long Term Liability": "Liability",
+    "Equity": "Equity",
+    "Income": "Revenue",
+    "Other Income": "Revenue",
+}
+
+
+def save(unit: Unit, entity: str, row: Obj, old: Obj | None) -> Obj:
+    """Create or change a row of a list."""
+    name = row.get("Name", "").strip()
+    if not name:
+        raise faults.required("Name")
+    if ":" in name:
+        raise faults.invalid_string("Name", "a colon cannot stand in a name")
+    row["Name"] = name
+    row.setdefault("Active", True)
+    if entity in TREES:
+        parent = resolve(unit, row, "ParentRef", entity)
+        row["FullyQualifiedName"] = f"{parent['FullyQualifiedName']}:{name}" if parent else name
+    full = row.get("FullyQualifiedName", name)
+    holder = unit.company.list_names.get((entity, folded(full)))
+    if holder is not None and (old is None or holder != old["Id"]):
+        raise faults.Refusal(
+            "6240", "Duplicate Name Exists Error", f"The name supplied already exists. : Id={holder}"
+        )
+    _complete(unit, entity, row)
+    if old is None:
+        row["Id"] = unit.company.next_id(entity)
+    elif entity == "Account" and old["Active"] and not row["Active"]:
+        row["Name"] += DELETED  # seen live: an inactive account's name carries the word
+        row["FullyQualifiedName"] += DELETED
+    return unit.put(entity, row)
+
+
+def _complete(unit: Unit, entity: str, row: Obj) -> None:
+    company = unit.company
+    if entity == "Item":
+        row.setdefault("Type", "NonInventory")
+        if row["Type"] in ("Inventory", "Group"):
+            raise faults.NotModelled(f"writing items of type {row['Type']}")
+        if row["Type"] in INCOME_TYPES and "IncomeAccountRef" not in row:
+            raise faults.required("IncomeAccountRef")
+        resolve(unit, row, "IncomeAccountRef", "Account")
+        resolve(unit, row, "ExpenseAccountRef", "Account")
+        row.setdefault("UnitPrice", ZERO)
+        row.setdefault("Taxable", False)
+    elif entity == "Account":
+        if "AccountType" not in row:
+            raise faults.required("AccountType")
+        row["Classification"] = _CLASSIFICATION.get(row["AccountType"], "Expense")
+        code = row.get("CurrencyRef", {}).get("value", company.currency)
+        if code != company.currency and not company.multicurrency:
+            raise faults.business(
+                f"Multicurrency is not enabled; {code} cannot be used.", element="CurrencyRef"
+            )
+        row["CurrencyRef"] = {"value": code, "name": CURRENCY_NAMES.get(code, code)}
+        row.setdefault("CurrentBalance", ZERO)
+    elif entity == "Term":
+        _term(row)
+    elif entity == "PaymentMethod":
+        row.setdefault("Type", "NON_CREDIT_CARD")
+
+
+def _term(row: Obj) -> None:
+    if "DueDays" in row:
+        row["Type"] = "STANDARD"
+        if not 0 <= row["DueDays"] <= 999:
+            raise faults.invalid_number("DueDays", row["DueDays"])
+    elif "DayOfMonthDue" in row:
+        row["Type"] = "DATE_DRIVEN"
+        if not 1 <= row["DayOfMonthDue"] <= 31:
+            raise faults.invalid_number("DayOfMonthDue", row["DayOfMonthDue"])
+    else:
+        raise faults.required("DueDays")

@@ -1,0 +1,75 @@
+"""References from one object to another: they must exist (2500), be active (610) and carry the current name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from services.sandbox import faults
+from services.sandbox.amounts import ONE
+from services.sandbox.fields import Obj
+from services.sandbox.store import Company, Unit
+
+_WORDS = {"Customer": "Names", "Account": "Accounts"}
+
+
+def resolve(unit: Unit, holder: Obj, element: str, entity: str, *, named: bool = True) -> Obj | None:
+    """The object that `holder[element]` names, None without a reference; writes its name into the reference."""
+    reference = holder.get(element)
+    if reference is None:
+        return None
+    target = unit.get(entity, reference["value"])
+    if target is None:
+        raise faults.invalid_reference(_WORDS.get(entity, entity), reference["value"], element)
+    if target.get("Active") is False:
+        raise faults.inactive_reference(unit.company.switches.inactive_reference_code, element)
+    if named:
+        reference["name"] = target.get("FullyQualifiedName") or target.get("DisplayName") or target["Name"]
+    return target
+
+
+def currency(unit: Unit, document: Obj, customer: Obj) -> None:
+    """One currency a customer for ever; a foreign document needs a multicurrency company and carries its rate."""
+    company = unit.company
+    given = document.get("CurrencyRef", {}).get("value")
+    own = customer.get("CurrencyRef", {}).get("value", company.currency)
+    if company.multicurrency:
+        if given is None:
+            raise faults.required("CurrencyRef")
+    elif given not in (None, company.currency):
+        raise faults.business(f"Multicurrency is not enabled; {given} cannot be used.", element="CurrencyRef")
+    if given not in (None, own):
+        raise faults.business(
+            f"The transaction's currency {given} is not the customer's currency {own}.", element="CurrencyRef"
+        )
+    document["CurrencyRef"] = {"value": own, "name": CURRENCY_NAMES.get(own, own)}
+    if not company.multicurrency:
+        document.pop("ExchangeRate", None)
+        return
+    if own == company.currency:
+        document["ExchangeRate"] = ONE
+    elif not document.get("ExchangeRate"):
+        document["ExchangeRate"] = company.exchange_rates.get(own, ONE)
+
+
+def ancestors(company: Company, customer: Obj) -> Iterator[Obj]:
+    """The customer's parents, nearest first."""
+    while parent := customer.get("ParentRef"):
+        customer = company.objects["Customer"][parent["value"]]
+        yield customer
+
+
+def guard_period(company: Company, *dates: str | None) -> None:
+    """Refuse a write whose old or new date lies in a closed period."""
+    closed = company.preference("AccountingInfoPrefs", "BookCloseDate")
+    if closed and any(date is not None and date <= closed for date in dates):
+        raise faults.closed_period(company.switches.closed_period_code, closed)
+
+
+CURRENCY_NAMES = {
+    "USD": "United States Dollar",
+    "GBP": "British Pound Sterling",
+    "EUR": "Euro",
+    "CAD": "Canadian Dollar",
+    "AUD": "Australian Dollar",
+    "JPY": "Japanese Yen",
+}
