@@ -11,9 +11,6 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from services.configuration import Configuration
 
-SCOPE = "com.intuit.quickbooks.accounting"
-"""Intuit has one scope for reading and writing the books; there is no narrower one."""
-
 CALLBACK_PATH = "/v1/quickbooks/callback"
 
 
@@ -31,9 +28,6 @@ class Application(BaseSettings):
         default=SecretStr(""),
         validation_alias=AliasChoices("QBO_CLIENT_SECRET", "QBO_OAUTH_CLIENT_SECRET"),
         description="Secret of that app.",
-    )
-    scope: str = Field(
-        default=SCOPE, validation_alias="QBO_OAUTH_SCOPES", description="OAuth scope asked for."
     )
     redirect_uri: str = Field(
         default="",

@@ -18,6 +18,7 @@ import structlog
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 
+import outbox
 from services.ledger import timeline, waits
 from services.ledger.ports import Condition, Problem
 from services.refusals import conflict, missing
@@ -26,6 +27,9 @@ State = Literal["active", "expired", "disconnected"]
 
 EXPIRED_TYPE = "accounting_connection_expired"
 EXPIRED_TITLE = "Accounting connection needs attention"
+_RECONNECT = (
+    "Click Reconnect QuickBooks and approve the same company. What waits for it then goes on by itself."
+)
 
 _log = structlog.get_logger()
 
@@ -44,6 +48,7 @@ class Company:
     state: State
     is_default: bool
     attention_reason: str | None
+    attention_since: datetime | None
     facts_read_at: datetime | None
     connected_at: datetime
     connected_by: str
@@ -80,7 +85,8 @@ _ACTIVATE = text(
         VALUES (:tenant, :environment, :realm, 'active',
                 NOT EXISTS (SELECT FROM company WHERE tenant_id = :tenant AND is_default), :actor)
         ON CONFLICT (tenant_id, environment, realm_id) DO UPDATE
-           SET state = 'active', attention_reason = NULL, disconnected_at = NULL, facts_read_at = NULL,
+           SET state = 'active', attention_reason = NULL, attention_since = NULL,
+               disconnected_at = NULL, facts_read_at = NULL,
                connected_at = clock_timestamp(), connected_by = excluded.connected_by
         RETURNING {_COLUMNS}"""  # noqa: S608 - constant columns
 )
@@ -88,11 +94,14 @@ _LIMITER = text(
     "INSERT INTO company_limiter (company_id, tenant_id) VALUES (:company, :tenant) ON CONFLICT DO NOTHING"
 )
 _EXPIRE = text(
-    f"""UPDATE company SET state = 'expired', attention_reason = :reason
+    f"""UPDATE company
+           SET state = 'expired', attention_reason = :reason, attention_since = clock_timestamp()
          WHERE company_id = :company AND state = 'active' RETURNING {_COLUMNS}"""  # noqa: S608 - constant columns
 )
 _DISCONNECT = text(
-    """UPDATE company SET state = 'disconnected', attention_reason = NULL, disconnected_at = clock_timestamp()
+    """UPDATE company
+          SET state = 'disconnected', attention_reason = NULL, attention_since = NULL,
+              disconnected_at = clock_timestamp()
         WHERE company_id = :company"""
 )
 _DROP_TOKEN = text("DELETE FROM company_token WHERE company_id = :company RETURNING refresh_token")
@@ -117,13 +126,13 @@ def by_realm(connection: Connection, tenant: str, environment: str, realm_id: st
     return _one(connection.execute(_BY_REALM, values).one_or_none(), realm_id)
 
 
-def activate(
-    connection: Connection, tenant: str, *, environment: str, realm_id: str, actor: str, attention: Attention
-) -> Company:
-    """A company came back from Intuit approved: make it, or make it active again, and release what waited.
+def claim(
+    connection: Connection, tenant: str, *, environment: str, realm_id: str, actor: str
+) -> tuple[Company | None, Company]:
+    """Make the company the tenant's, or active again; returns it as it was (None: unknown) and as it is.
 
-    The caller stores its tokens in the same transaction. Raises `Refusal`: `realm_in_use` when another tenant
-    has it, `environment_mismatch` when this tenant still has companies of the other environment.
+    Raises `Refusal`: `realm_in_use` when another tenant has it, `environment_mismatch` when this tenant still
+    has companies of the other environment.
     """
     other = connection.execute(_ELSEWHERE, {"tenant": tenant, "environment": environment}).scalar()
     if other is not None:
@@ -133,7 +142,7 @@ def activate(
             f" the two never mix: disconnect the {other} company first",
         )
     values = {"tenant": tenant, "environment": environment, "realm": realm_id, "actor": actor}
-    known = connection.execute(_BY_REALM, values).one_or_none()
+    row = connection.execute(_BY_REALM, values).one_or_none()
     try:
         with connection.begin_nested():
             company = Company(*connection.execute(_ACTIVATE, values).one())
@@ -145,17 +154,40 @@ def activate(
             f"QuickBooks company {realm_id} is connected to another tenant;"
             " disconnect it there first, or approve another company",
         ) from None
+    return Company(*row) if row else None, company
+
+
+def activate(
+    connection: Connection, tenant: str, *, environment: str, realm_id: str, actor: str, attention: Attention
+) -> Company:
+    """A company came back from Intuit approved: claim it, close its exception and release what waited for it.
+
+    The caller stores its tokens in the same transaction. Raises as `claim`.
+    """
+    before, company = claim(connection, tenant, environment=environment, realm_id=realm_id, actor=actor)
     connection.execute(_LIMITER, {"company": company.company_id, "tenant": tenant})
-    action = "reconnected" if known else "connected"
+    action = "reconnected" if before else "connected"
     _note(connection, company, actor, action, {"realm_id": realm_id, "environment": environment})
-    attention.settled(connection, company, f"{action} by {actor}")
+    if before is not None and before.state == "expired":
+        attention.settled(connection, company, f"{action} by {actor}")
+        told = {
+            "reason": "authorization_gone",
+            "since": before.attention_since,
+            "restored_at": company.connected_at,
+        }
+        _tell(connection, company, "connection.restored.v1", told)
     _release(connection, company)
     return company
 
 
+def lock(connection: Connection, company_id: UUID) -> Company:
+    """The company, not to be changed by anybody else until the running transaction ends. Raises as `get`."""
+    return _one(connection.execute(_LOCKED, {"company": company_id}).one_or_none(), str(company_id))
+
+
 def make_default(connection: Connection, company_id: UUID, actor: str) -> Company:
     """Send documents that name no company to this one from now on. Raises `Refusal` unless it is connected."""
-    company = _one(connection.execute(_LOCKED, {"company": company_id}).one_or_none(), str(company_id))
+    company = lock(connection, company_id)
     if company.state == "disconnected":
         raise conflict(
             "company_disconnected",
@@ -181,7 +213,15 @@ def expire(
         return False
     company = Company(*row)
     _note(connection, company, actor, "expired", {"reason": reason})
-    attention.needed(connection, company, _problem(company, reason))
+    problem = _problem(company, reason)
+    attention.needed(connection, company, problem)
+    told = {
+        "reason": "authorization_gone",
+        "since": company.attention_since,
+        "title": f"{EXPIRED_TITLE}: {company.label}",
+        "fix": problem.fix,
+    }
+    _tell(connection, company, "connection.attention_needed.v1", told)
     _log.warning("company_expired", tenant=company.tenant_id, company=str(company_id), reason=reason)
     return True
 
@@ -191,7 +231,7 @@ def disconnect(connection: Connection, company_id: UUID, actor: str, attention: 
 
     App credentials, links, mappings and settings stay. Raises `Refusal` when it is disconnected already.
     """
-    company = _one(connection.execute(_LOCKED, {"company": company_id}).one_or_none(), str(company_id))
+    company = lock(connection, company_id)
     if company.state == "disconnected":
         raise conflict("company_disconnected", f"{company.label} is disconnected already")
     token: bytes | None = connection.execute(_DROP_TOKEN, {"company": company_id}).scalar()
@@ -209,9 +249,20 @@ def _problem(company: Company, reason: str) -> Problem:
         title=EXPIRED_TITLE,
         happened=f"QuickBooks no longer accepts the connection of {company.label}.",
         why=reason,
-        fix="Click Reconnect QuickBooks and approve the same company. What waits for it then goes on by itself.",
+        fix=_RECONNECT,
         details={"realm_id": company.realm_id, "company": company.name, "environment": company.environment},
     )
+
+
+def _tell(connection: Connection, company: Company, event: str, facts: dict[str, Any]) -> None:
+    told = {name: fact.isoformat() if isinstance(fact, datetime) else fact for name, fact in facts.items()}
+    named = {
+        "company_id": str(company.company_id),
+        "realm_id": company.realm_id,
+        "name": company.name or None,
+    }
+    data = {"company": named, "cause": {"check": "connection"}, **told}
+    outbox.emit(connection, company.tenant_id, event, str(company.company_id), data)
 
 
 def _release(connection: Connection, company: Company) -> None:

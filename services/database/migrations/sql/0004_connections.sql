@@ -23,12 +23,14 @@ CREATE TABLE company (
   company_info     jsonb NOT NULL DEFAULT '{}',
   facts_read_at    timestamptz,                 -- when preferences and company info were last read
   attention_reason text,                        -- why it is expired, in a sentence
+  attention_since  timestamptz,
   connected_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
   connected_by     text NOT NULL,
   disconnected_at  timestamptz,
   UNIQUE (tenant_id, environment, realm_id),
   CHECK ((state = 'disconnected') = (disconnected_at IS NOT NULL)),
-  CHECK ((state = 'expired') = (attention_reason IS NOT NULL))
+  CHECK ((state = 'expired') = (attention_reason IS NOT NULL)),
+  CHECK ((state = 'expired') = (attention_since IS NOT NULL))
 );
 CREATE UNIQUE INDEX company_one_tenant ON company (environment, realm_id) WHERE state <> 'disconnected';
 CREATE UNIQUE INDEX company_one_default ON company (tenant_id) WHERE is_default;
@@ -50,6 +52,10 @@ CREATE TABLE connect_attempt (
 CREATE INDEX connect_attempt_expiry ON connect_attempt (expires_at);
 SELECT protect('connect_attempt', 'SELECT, INSERT, UPDATE, DELETE', 'SELECT, INSERT, UPDATE, DELETE');
 
+-- Versions come from one sequence, so a token stored later has the higher one, also after a disconnect.
+CREATE SEQUENCE company_token_version;
+GRANT USAGE ON SEQUENCE company_token_version TO algasync_api, algasync_fleet;
+
 CREATE TABLE company_token (
   company_id          uuid PRIMARY KEY REFERENCES company,
   tenant_id           text NOT NULL,
@@ -58,7 +64,7 @@ CREATE TABLE company_token (
   access_expires_at   timestamptz NOT NULL,
   refresh_expires_at  timestamptz NOT NULL,     -- moves on with every refresh
   hard_expires_at     timestamptz,              -- does not move: Intuit's limit of five years
-  version             bigint NOT NULL DEFAULT 1,
+  version             bigint NOT NULL DEFAULT nextval('company_token_version'),
   refreshing_since    timestamptz,              -- a refresh was sent and its answer is not stored yet
   refreshed_at        timestamptz NOT NULL DEFAULT clock_timestamp()
 ) WITH (fillfactor = 50);
@@ -72,9 +78,7 @@ CREATE TABLE company_limiter (
   next_call      timestamptz NOT NULL DEFAULT '-infinity',
   next_batch     timestamptz NOT NULL DEFAULT '-infinity',
   paused_until   timestamptz NOT NULL DEFAULT '-infinity',
-  paused_reason  text,
-  next_second    timestamptz GENERATED ALWAYS AS (next_call) STORED,  -- under the names the dispatcher knows
-  next_minute    timestamptz GENERATED ALWAYS AS (next_call) STORED
+  paused_reason  text
 ) WITH (fillfactor = 50);
 SELECT protect('company_limiter', 'SELECT, INSERT, UPDATE', 'SELECT, INSERT, UPDATE');
 
