@@ -16,8 +16,9 @@ from uuid import UUID
 
 from pydantic import (
     BeforeValidator,
+    InstanceOf,
     PlainValidator,
-    SkipValidation,
+    SerializeAsAny,
     ValidationError,
     WithJsonSchema,
 )
@@ -64,7 +65,7 @@ class Event(Shape):
     """Count of the events of this document, without gaps; assigned when the event is emitted."""
     traceparent: Annotated[str | None, BeforeValidator(_usable_traceparent)] = None
     """W3C trace context."""
-    data: SkipValidation[EventData]
+    data: SerializeAsAny[InstanceOf[EventData]]
 
     @classmethod
     def of(
@@ -140,7 +141,7 @@ def parse(body: bytes, *, numbered: bool = True) -> Event:
 
 def encode(event: Event) -> bytes:
     """Write an event as bytes, always the same ones for the same event. Raises TooLarge beyond 1 MB."""
-    return bodies.write({"specversion": "1.0", **event.plain(), "data": event.data.plain()})
+    return bodies.write({"specversion": "1.0", **event.plain()})
 
 
 def _check_consistency(event: Event, numbered: bool) -> None:
