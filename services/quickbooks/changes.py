@@ -92,4 +92,4 @@ def ask_from(cursor: datetime.datetime, overlap: datetime.timedelta = OVERLAP) -
 
 def _responses(data: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     for part in data["CDCResponse"]:
-        yield from part.get("QueryResponse") or ()
+        yield from part.get("QueryResponse") or ()  # absent when nothing changed at all

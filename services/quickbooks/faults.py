@@ -65,9 +65,8 @@ def from_json(data: object, status: int) -> Fault | None:
         return None
     lowered = {str(key).lower(): value for key, value in fault.items()}
     errors = lowered.get("error")
-    if isinstance(errors, Mapping):
-        errors = [errors]
-    found = [_lowered(error) for error in errors or () if isinstance(error, Mapping)]
+    listed = errors if isinstance(errors, list) else [errors]
+    found = [_lowered(error) for error in listed if isinstance(error, Mapping)]
     return _fault(found, str(lowered.get("type") or ""), status)
 
 

@@ -128,7 +128,10 @@ def literal(value: Scalar) -> str:
         return f"'{value.isoformat()}'"
     if isinstance(value, Decimal):
         return f"'{value:f}'"
-    escaped = str(value).replace("\\", "\\\\").replace("'", "\\'")
+    text = str(value)
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise InvalidCall("a text in a query holds half a character (a lone surrogate), which cannot be sent")
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
 
 

@@ -190,10 +190,9 @@ def _parts(data: Any) -> Iterator[Any]:
     yield data
     if isinstance(data, Mapping):
         yield data.get("QueryResponse")
-        for response in data.get("CDCResponse") or ():
+        for response in _listed(data.get("CDCResponse")):
             yield response
-            if isinstance(response, Mapping):
-                yield from response.get("QueryResponse") or ()
+            yield from _listed(response.get("QueryResponse"))
 
 
 def answers(call: Call, data: Mapping[str, Any]) -> bool:
@@ -201,10 +200,16 @@ def answers(call: Call, data: Mapping[str, Any]) -> bool:
     if call.operation in {"query", "count"}:
         return isinstance(data.get("QueryResponse"), Mapping)
     if call.operation == "changes":
-        return isinstance(data.get("CDCResponse"), list)
+        parts = data.get("CDCResponse")
+        return isinstance(parts, list) and all(isinstance(part, Mapping) for part in parts)
     if call.operation == "batch":
-        return bool(data.get("BatchItemResponse"))
+        return bool(_listed(data.get("BatchItemResponse")))
     return isinstance(data.get(call.entity), Mapping)
+
+
+def _listed(value: Any) -> list[Mapping[str, Any]]:
+    """Return the objects of a list, nothing for anything else."""
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
 
 
 def _typed(entity: Entity, type_: type[E]) -> E:

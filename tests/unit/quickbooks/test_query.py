@@ -172,6 +172,7 @@ def test_a_count_has_no_page_and_no_order() -> None:
         (lambda: select("Invoice").where("Id", "IN", "123"), "list"),
         (lambda: select("Invoice").where("Id", "IN", [str(i) for i in range(101)]), "each_in"),
         (lambda: select("Invoice").where("Id", "=", ["1"]), "IN"),
+        (lambda: select("Invoice").where("DocNumber", "=", "x\ud800"), "surrogate"),
         (lambda: select("Invoice").page(0), "page"),
         (lambda: select("Invoice").page(1, 1001), "page"),
         (lambda: select("Invoice").order_by("Id; DROP"), "sort"),

@@ -1,0 +1,207 @@
+"""A tiny real HTTP server that plays what a test says, and the ports of a client written down."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+
+from services.quickbooks.client import Client
+from services.quickbooks.environments import Environment
+from services.quickbooks.transport import Timeouts, pooled_session
+
+
+@dataclass
+class Seen:
+    """One request as it arrived."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+    connection: tuple[str, int]
+
+    @property
+    def path(self) -> str:
+        """The path without the query string."""
+        return urlsplit(self.target).path
+
+    @property
+    def params(self) -> dict[str, str]:
+        """The query string, decoded."""
+        return dict(parse_qsl(urlsplit(self.target).query))
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # the whole answer in one packet
+    server: Wire
+
+    def do_GET(self) -> None:
+        """Take a read."""
+        self.do_POST()
+
+    def do_POST(self) -> None:
+        """Keep the request and answer by the script."""
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.server.seen.append(Seen(self.command, self.path, headers, body, self.client_address))
+        self.server.play(self)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing; the test looks at what was seen."""
+
+
+class Wire(ThreadingHTTPServer):
+    """Plays the answers a test scripts, one per request in order, and keeps every request."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.seen: list[Seen] = []
+        self.over = threading.Event()
+        self._script: deque[Callable[[_Handler], None]] = deque()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def handle_error(self, *_: Any) -> None:
+        """A client that hangs up on us is part of many tests."""
+
+    def play(self, handler: _Handler) -> None:
+        """Answer one request by the script."""
+        self._script.popleft()(handler)
+
+    def say(self, status: int = 200, body: str | bytes = "", times: int = 1, **headers: str) -> None:
+        """Answer with a status and a body; `_` in a header's name stands for `-`, except in intuit_tid."""
+        content = body.encode() if isinstance(body, str) else body
+
+        def answer(handler: _Handler) -> None:
+            handler.send_response(status)
+            handler.send_header("Content-Length", str(len(content)))
+            for name, value in {"intuit_tid": f"1-{len(self.seen)}", **headers}.items():
+                handler.send_header(name if name == "intuit_tid" else name.replace("_", "-"), value)
+            handler.end_headers()
+            handler.wfile.write(content)
+
+        self._script.extend([answer] * times)
+
+    def cut(self, after: bytes = b"") -> None:
+        """Close the connection, having sent only these bytes of an answer."""
+
+        def answer(handler: _Handler) -> None:
+            handler.wfile.write(after)
+            handler.wfile.flush()
+            handler.close_connection = True
+
+        self._script.append(answer)
+
+    def hang(self) -> None:
+        """Answer nothing until the test is over."""
+        self._script.append(lambda _: (self.over.wait(30), None)[1])
+
+    def trickle(self) -> None:
+        """Begin an answer and send a byte of it now and then, until the test is over."""
+
+        def answer(handler: _Handler) -> None:
+            handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\nintuit_tid: 1-slow\r\n\r\n")
+            while not self.over.wait(0.02):
+                handler.wfile.write(b"x")
+                handler.wfile.flush()
+
+        self._script.append(answer)
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    """A server for one test."""
+    server = Wire()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.over.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@dataclass
+class Ports:
+    """Limiter, tokens and meter that write down what they are asked."""
+
+    token: str = "fake-access-token-1"
+    refreshed: str | Exception = "fake-access-token-2"
+    asked: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def acquire(self, company: str, kind: str) -> None:
+        """Let everything pass."""
+        self.asked.append(("acquire", company, kind))
+
+    def pause(self, company: str, seconds: float, reason: str) -> None:
+        """Write down the pause."""
+        self.asked.append(("pause", company, seconds, reason))
+
+    def access_token(self, company: str) -> str:
+        """Hand out the token in force."""
+        return self.token
+
+    def refresh(self, company: str, rejected: str) -> str:
+        """Renew the token, or fail as the test wants."""
+        self.asked.append(("refresh", company, rejected))
+        if isinstance(self.refreshed, Exception):
+            raise self.refreshed
+        self.token = self.refreshed
+        return self.token
+
+    def count(self, company: str, reads: int, operation: str) -> None:
+        """Write down metered reads."""
+        self.asked.append(("count", company, reads, operation))
+
+    def of(self, what: str) -> list[tuple[Any, ...]]:
+        """What was asked of one kind, without the kind and the company."""
+        return [rest for kind, _, *rest in self.asked if kind == what]  # type: ignore[misc]
+
+
+@pytest.fixture
+def ports() -> Ports:
+    """Ports for one test."""
+    return Ports()
+
+
+@pytest.fixture
+def environment(wire: Wire) -> Environment:
+    """An environment all of whose addresses are the test's server."""
+    return Environment(
+        name="test",
+        api=wire.url,
+        authorize=f"{wire.url}/connect/oauth2",
+        token=f"{wire.url}/oauth2/v1/tokens/bearer",
+        revoke=f"{wire.url}/v2/oauth2/tokens/revoke",
+        discovery=f"{wire.url}/.well-known/openid_configuration/",
+        userinfo=f"{wire.url}/v1/openid_connect/userinfo",
+    )
+
+
+@pytest.fixture
+def client(environment: Environment, ports: Ports) -> Iterator[Client]:
+    """A client of the test's server, with short patience."""
+    with pooled_session(environment) as session:
+        yield Client(
+            company="company-1",
+            realm="9341",
+            environment=environment,
+            tokens=ports,
+            limiter=ports,
+            meter=ports,
+            timeouts=Timeouts(connect=2, read=0.4, total=5),
+            session=session,
+        )
