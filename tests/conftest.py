@@ -15,4 +15,5 @@ pytest_plugins = [
     "tests.support.sandbox",
     "tests.support.command",
     "tests.support.ledger",
+    "tests.support.exporting",
 ]

@@ -37,8 +37,8 @@ _DUE = text(
                   AND NOT (f.state IN ('queued', 'scheduled') AND f.due_at <= clock_timestamp())) AS room
         FROM busy b LEFT JOIN company_limiter l USING (company_id)
        WHERE b.company_id IS NOT NULL
-         AND (l.company_id IS NULL OR (l.paused_until <= clock_timestamp()
-              AND greatest(l.next_second, l.next_minute) <= clock_timestamp() + interval '62 seconds'))
+         AND (l.company_id IS NULL
+              OR greatest(l.paused_until, l.next_call - interval '2 seconds') <= clock_timestamp())
     )
     SELECT d.operation_id, d.attempt, d.queue, d.tenant_id, d.company_id, d.lane
       FROM open_company c

@@ -1,15 +1,12 @@
-"""What an exporter must know of the company it writes to: country, currency, preferences, settings, mappings."""
+"""What an exporter must know of the company it writes to: country, currency, preferences, settings."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, text
-
-Key = tuple[str, str, str]  # mapping kind, our id, variant
 
 _COMPANY = text(
     """SELECT c.company_id, c.realm_id, c.name, c.environment, c.country, c.home_currency, c.preferences,
@@ -28,22 +25,6 @@ _CHOICE = text(
                        WHERE s.tenant_id = :tenant AND s.scope = 'client:' || :client_id AND s.name = 'company'),
                      (SELECT d.company_id FROM company d WHERE d.tenant_id = :tenant AND d.is_default)) END"""
 )
-_MAPPED = text(
-    """SELECT m.kind, m.key, m.variant, m.external_id, m.external_name, m.details
-         FROM mapping m
-         JOIN unnest(CAST(:kinds AS text[]), CAST(:keys AS text[]), CAST(:variants AS text[])) AS w (k, i, v)
-           ON m.kind = w.k AND m.key = w.i AND m.variant = w.v
-        WHERE m.tenant_id = :tenant AND m.company_id = :company_id"""
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Mapped:
-    """The QuickBooks side of a mapping."""
-
-    external_id: str
-    name: str
-    details: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,22 +86,3 @@ def choose(
     values = {"tenant": tenant, "target": target or "", "client_id": client_id}
     row = connection.execute(_CHOICE, values).first()
     return (row.company_id if row else None), (f"realm:{target}" if target else "default")
-
-
-def mapped(
-    connection: Connection, tenant: str, company_id: UUID, wanted: Iterable[Key]
-) -> Mapping[Key, Mapped]:
-    """All mappings of a document in one statement; what is not mapped is not in the answer."""
-    keys = sorted(set(wanted))
-    values = {
-        "tenant": tenant,
-        "company_id": company_id,
-        "kinds": [kind for kind, _, _ in keys],
-        "keys": [key for _, key, _ in keys],
-        "variants": [variant for _, _, variant in keys],
-    }
-    rows = connection.execute(_MAPPED, values)
-    return {
-        (kind, key, variant): Mapped(external_id, name, details)
-        for kind, key, variant, external_id, name, details in rows
-    }

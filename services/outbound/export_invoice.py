@@ -19,6 +19,7 @@ from services.ledger.documents import Document
 from services.ledger.links import Link
 from services.ledger.operations import Operation
 from services.ledger.ports import Fail, Found, Look, Prepared, Problem, Send, Settled, Skip
+from services.mapping.mappings import lookup
 from services.outbound import books as books_
 from services.outbound import invoices
 from services.outbound.books import Books
@@ -56,9 +57,7 @@ class ExportInvoice:
             return Skip("no_lines", "the invoice has no lines, and QuickBooks keeps no empty invoices")
         assert operation.company_id is not None
         books = books_.load(connection, operation.company_id, invoice.client.id)
-        mappings = books_.mapped(
-            connection, operation.tenant_id, books.company_id, invoices.keys(invoice, books)
-        )
+        mappings = lookup(connection, books.company_id, set(invoices.keys(invoice, books)))
         wire, findings = invoices.build(invoice, books, mappings, marker(operation))
         if findings:
             return Fail(
@@ -200,6 +199,9 @@ def _announce(
 ) -> None:
     outbox.emit(
         connection,
+        operation.tenant_id,
+        "document.synced.v1",
+        invoice.id,
         DocumentSynced(
             company=Company(company_id=books.company_id, realm_id=books.realm_id, name=books.name or None),
             cause=Cause(event_id=operation.event_id, operation_id=operation.operation_id),
@@ -220,7 +222,6 @@ def _announce(
             quickbooks_total=to_minor(answered.total_amt or Decimal(0), invoice.currency),
             synced_at=datetime.datetime.now(datetime.UTC),
         ),
-        tenant=operation.tenant_id,
     )
 
 

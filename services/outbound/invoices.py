@@ -11,8 +11,10 @@ from typing import Any
 
 from messages.clients import Address
 from messages.invoices import Document, InvoiceCorrected, InvoiceFinalized
+from services.mapping.mappings import Key
+from services.mapping.mappings import Mapping as Mapped
 from services.outbound import lines, taxes
-from services.outbound.books import Books, Key, Mapped
+from services.outbound.books import Books
 from services.outbound.findings import Finding, missing_mapping
 
 BilledInvoice = InvoiceFinalized | InvoiceCorrected

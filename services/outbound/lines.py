@@ -10,9 +10,11 @@ from typing import Any
 
 from messages.invoices import Document
 from messages.lines import Line
+from services.mapping.mappings import Key
+from services.mapping.mappings import Mapping as Mapped
 from services.outbound import taxes
 from services.outbound.amounts import priced
-from services.outbound.books import Books, Key, Mapped
+from services.outbound.books import Books
 from services.outbound.findings import Finding, missing_mapping
 
 LONGEST_DESCRIPTION = 4000

@@ -15,8 +15,13 @@ from typing import Any
 from messages.invoices import Document
 from messages.lines import Line
 from messages.money import to_decimal
-from services.outbound.books import Books, Key, Mapped
+from services.mapping.mappings import Key
+from services.mapping.mappings import Mapping as Mapped
+from services.outbound.books import Books
 from services.outbound.findings import Finding, missing_mapping
+
+DEFAULT_REGION = "default"
+"""Key of the tax code for lines that name no tax region."""
 
 
 def governing(line: Line, by_id: Mapping[str, Line]) -> Line:
@@ -37,10 +42,10 @@ def keys(document: Document, books: Books) -> Iterator[Key]:
     for line in document.lines:
         if books.in_us:
             if line.tax_amount:
-                yield ("tax_code", line.tax_region or "", "")
+                yield ("tax_code", line.tax_region or DEFAULT_REGION, "")
         else:
-            yield ("tax_code", line.tax_region or "", treatment(line))
-            yield ("tax_code", line.tax_region or "", "")
+            yield ("tax_code", line.tax_region or DEFAULT_REGION, treatment(line))
+            yield ("tax_code", line.tax_region or DEFAULT_REGION, "")
 
 
 def line_code(
@@ -58,7 +63,7 @@ def line_code(
     code = _code(line, mappings)
     if code is not None:
         return code.external_id
-    region = line.tax_region or ""
+    region = line.tax_region or DEFAULT_REGION
     findings.append(
         missing_mapping(
             books.company_id,
@@ -66,7 +71,7 @@ def line_code(
             region,
             "missing_tax_mapping",
             f"line {number}, tax code",
-            f"tax region {region or 'default'} ({treatment(line)}) has no tax code in QuickBooks yet",
+            f"tax region {region} ({treatment(line)}) has no tax code in QuickBooks yet",
         )
     )
     return None
@@ -104,7 +109,7 @@ def detail(
 def _us_detail(
     document: Document, total: Decimal, books: Books, mappings: Mapping[Key, Mapped], findings: list[Finding]
 ) -> dict[str, Any]:
-    regions = sorted({line.tax_region or "" for line in document.lines if line.tax_amount})
+    regions = sorted({line.tax_region or DEFAULT_REGION for line in document.lines if line.tax_amount})
     if len(regions) > 1 and not books.automated_sales_tax:
         findings.append(
             Finding(
@@ -128,7 +133,7 @@ def _us_detail(
                     region,
                     "missing_tax_mapping",
                     "tax",
-                    f"tax region {region or 'default'} has no tax code in QuickBooks yet",
+                    f"tax region {region} has no tax code in QuickBooks yet",
                 )
             )
     return wire
@@ -168,5 +173,5 @@ def _tax_lines(document: Document, sign: int, mappings: Mapping[Key, Mapped]) ->
 
 
 def _code(line: Line, mappings: Mapping[Key, Mapped]) -> Mapped | None:
-    region = line.tax_region or ""
+    region = line.tax_region or DEFAULT_REGION
     return mappings.get(("tax_code", region, treatment(line))) or mappings.get(("tax_code", region, ""))

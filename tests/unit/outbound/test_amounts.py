@@ -46,6 +46,6 @@ def test_price_gives_way_before_quantity(quantity: str, price: str, net: int, se
 
 def test_original_quantity_and_rate_are_kept_for_the_reader() -> None:
     """When one piece is sent, the description still tells what was billed."""
-    line = priced(Decimal("123456789"), Decimal("0.01"), 1, "USD")
+    line = priced(Decimal(123456789), Decimal("0.01"), 1, "USD")
     assert (line.quantity, line.amount) == (Decimal(1), Decimal("0.01"))
     assert line.remark == "123456789 x 0.01 USD"

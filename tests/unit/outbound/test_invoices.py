@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -11,12 +12,19 @@ import pytest
 
 import messages
 from messages.invoices import InvoiceFinalized
+from services.mapping.mappings import Key, Mapping
 from services.outbound import invoices
-from services.outbound.books import Books, Key, Mapped
+from services.outbound.books import Books
 
 COMPANY = UUID("00000000-0000-0000-0000-0000000000c1")
 US = Books(COMPANY, "9341", "Acme MSP", "sandbox", "US", "USD")
 GB = Books(COMPANY, "9342", "Acme MSP UK", "sandbox", "GB", "GBP")
+
+
+def mapped(external_id: str, name: str, details: dict[str, Any]) -> Mapping:
+    """A mapping of the test company."""
+    return Mapping(COMPANY, "", "", "", external_id, name, details, datetime.now(UTC), "test")
+
 
 INVOICE: dict[str, Any] = {
     "id": "inv-1",
@@ -72,12 +80,12 @@ INVOICE: dict[str, Any] = {
     ],
     "actor": {"type": "user", "id": "u1"},
 }
-MAPPINGS: dict[Key, Mapped] = {
-    ("customer", "cl-1", ""): Mapped("58", "O'Brien", {}),
-    ("item", "s1", ""): Mapped("19", "Workstation", {}),
-    ("discount_item", "", ""): Mapped("20", "Discount", {}),
-    ("tax_code", "WA", ""): Mapped("3", "Washington", {}),
-    ("term", "net_30", ""): Mapped("5", "Net 30", {}),
+MAPPINGS: dict[Key, Mapping] = {
+    ("customer", "cl-1", ""): mapped("58", "O'Brien", {}),
+    ("item", "s1", ""): mapped("19", "Workstation", {}),
+    ("discount_item", "", ""): mapped("20", "Discount", {}),
+    ("tax_code", "WA", ""): mapped("3", "Washington", {}),
+    ("term", "net_30", ""): mapped("5", "Net 30", {}),
 }
 
 
@@ -89,7 +97,7 @@ def invoice(**changes: Any) -> InvoiceFinalized:
 
 
 def build(
-    billed: InvoiceFinalized, books: Books = US, mappings: dict[Key, Mapped] | None = None
+    billed: InvoiceFinalized, books: Books = US, mappings: dict[Key, Mapping] | None = None
 ) -> tuple[dict[str, Any], list[str]]:
     """Body and codes of findings."""
     wanted = MAPPINGS if mappings is None else mappings
@@ -156,7 +164,7 @@ def test_us_never_sends_global_tax_calculation() -> None:
 def test_outside_the_us_every_line_has_its_own_code_and_each_rate_its_sum() -> None:
     """Codes are mapped per region and treatment, amounts exclude tax, TaxLine per rate."""
     mappings = MAPPINGS | {
-        ("tax_code", "WA", "taxable"): Mapped("12", "20.0% S", {"tax_rate_id": "30", "rate": "10"})
+        ("tax_code", "WA", "taxable"): mapped("12", "20.0% S", {"tax_rate_id": "30", "rate": "10"})
     }
     body, codes = build(invoice(currency="GBP"), GB, mappings)
     assert codes == []
@@ -219,7 +227,7 @@ def test_category_stands_in_for_an_unmapped_service() -> None:
     lines = copy.deepcopy(INVOICE["lines"])
     lines[0]["category_id"] = "cat-9"
     mappings = {k: v for k, v in MAPPINGS.items() if k[0] != "item"} | {
-        ("item_category", "cat-9", ""): Mapped("77", "Category", {})
+        ("item_category", "cat-9", ""): mapped("77", "Category", {})
     }
     body, codes = build(invoice(lines=lines), US, mappings)
     assert codes == []
@@ -241,7 +249,7 @@ def test_foreign_currency_carries_its_own_rate() -> None:
     books = Books(
         COMPANY, "1", "M", "sandbox", "US", "USD", {"CurrencyPrefs": {"MultiCurrencyEnabled": True}}
     )
-    mappings = MAPPINGS | {("customer", "cl-1", "EUR"): Mapped("90", "O'Brien EUR", {})}
+    mappings = MAPPINGS | {("customer", "cl-1", "EUR"): mapped("90", "O'Brien EUR", {})}
     body, codes = build(invoice(currency="EUR", exchange_rate="1.0834"), books, mappings)
     assert codes == []
     assert (body["CurrencyRef"], body["ExchangeRate"]) == ({"value": "EUR"}, Decimal("1.0834"))
@@ -252,7 +260,7 @@ def test_two_taxed_regions_are_refused_unless_quickbooks_computes_tax() -> None:
     """One document has one tax code in the US, except under Automated Sales Tax."""
     lines = copy.deepcopy(INVOICE["lines"])
     lines[1] |= {"tax_region": "OR", "applies_to": None}
-    mappings = MAPPINGS | {("tax_code", "OR", ""): Mapped("4", "Oregon", {})}
+    mappings = MAPPINGS | {("tax_code", "OR", ""): mapped("4", "Oregon", {})}
     assert "several_tax_regions" in build(invoice(lines=lines), US, mappings)[1]
     ast = Books(COMPANY, "1", "M", "sandbox", "US", "USD", {"TaxPrefs": {"PartnerTaxEnabled": True}})
     assert build(invoice(lines=lines), ast, mappings)[1] == []
@@ -287,7 +295,7 @@ def test_separately_billed_profile_is_its_own_customer() -> None:
     body, codes = build(
         invoice(billing_profile=profile),
         US,
-        MAPPINGS | {("billing_profile", "bp-2", ""): Mapped("61", "W", {})},
+        MAPPINGS | {("billing_profile", "bp-2", ""): mapped("61", "W", {})},
     )
     assert (codes, body["CustomerRef"]) == ([], {"value": "61"})
     assert build(invoice(billing_profile=profile))[1] == ["missing_customer_mapping"]
@@ -296,7 +304,7 @@ def test_separately_billed_profile_is_its_own_customer() -> None:
 def test_class_of_line_then_item_then_default() -> None:
     """The line's class wins over the item's over the default."""
     books = Books(COMPANY, "1", "M", "sandbox", "US", "USD", {}, {"default_class": {"id": "900"}})
-    mappings = MAPPINGS | {("item", "s1", ""): Mapped("19", "W", {"class_id": "800"})}
+    mappings = MAPPINGS | {("item", "s1", ""): mapped("19", "W", {"class_id": "800"})}
     body, _ = build(invoice(), books, mappings)
     assert [line["SalesItemLineDetail"].get("ClassRef") for line in body["Line"]] == [
         {"value": "800"},

@@ -1,0 +1,285 @@
+"""A tenant with a connected sandbox company and mapped services: everything from event to QuickBooks but the broker.
+
+Limits are off, so that tests of order and crashes are quick; the limiter has tests of its own.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, cast
+from uuid import UUID, uuid4
+
+import pytest
+import requests
+from sqlalchemy import Connection, text
+
+import outbox
+from services.database import Database, Role
+from services.exceptions.desk import ExceptionDesk
+from services.ledger import dispatch, sweep
+from services.ledger.intake import Intake
+from services.ledger.operations import Operation, page
+from services.ledger.runner import Runner, Verdict
+from services.outbound.effects import Effects
+from services.outbound.handlers import HANDLERS
+from services.quickbooks.call import Call
+from services.quickbooks.client import Client
+from services.quickbooks.environments import Environment
+from services.quickbooks.reply import Reply
+from services.quickbooks.transport import Timeouts
+from tests.support.ledger import company, setting
+from tests.support.sandbox import Sandbox
+
+TENANT = "t-export"
+REALM = "9341450000000001"
+APP = {
+    "client_id": "fake-client-id",
+    "client_secret": "fake-client-secret",
+    "redirect_uris": ["http://localhost/callback"],
+}
+
+LINE: dict[str, Any] = {
+    "id": "l1",
+    "service_id": "svc",
+    "description": "Managed workstation",
+    "quantity": "3",
+    "unit_price": "45.00",
+    "net_amount": 13500,
+    "tax_amount": 0,
+    "is_taxable": False,
+    "is_discount": False,
+}
+
+
+def invoice(document_id: str, *, number: str = "", net: int = 13500, **changes: Any) -> dict[str, Any]:
+    """Data of an invoice.finalized event of one line over `net` cents."""
+    return {
+        "id": document_id,
+        "number": number or document_id.upper()[:21],
+        "type": "standard",
+        "invoice_date": "2026-10-31",
+        "due_date": "2026-11-30",
+        "finalized_at": "2026-11-01T08:00:00+00:00",
+        "currency": "USD",
+        "tax_source": "internal",
+        "subtotal": net,
+        "discount": 0,
+        "tax": 0,
+        "total": net,
+        "client": {"id": "cl-1", "name": "Cool Cars", "tax_exempt": True},
+        "lines": [copy.deepcopy(LINE) | {"net_amount": net, "unit_price": str(net // 300 / 1)}],
+        "actor": {"type": "system"},
+        **changes,
+    }
+
+
+@dataclass
+class Straight:
+    """`Clients` without limiter and meter: the wire, and a token that was minted."""
+
+    sandbox: Sandbox
+    token: str
+    timeouts: Timeouts = field(default_factory=lambda: Timeouts(connect=2, read=2, total=3))
+    pauses: list[float] = field(default_factory=list)
+    disconnected: list[UUID] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        environment = Environment(
+            name="sandbox",
+            api=self.sandbox.api,
+            authorize=self.sandbox.api,
+            token=self.sandbox.api,
+            revoke=self.sandbox.api,
+        )
+        self._client = Client(
+            company="c",
+            realm=REALM,
+            environment=environment,
+            tokens=self,
+            limiter=self,  # type: ignore[arg-type]  # its pause takes the wire's opaque company
+            meter=self,
+            timeouts=self.timeouts,
+        )
+
+    def access_token(self, company: str) -> str:
+        """The minted token."""
+        return self.token
+
+    def refresh(self, company: str, rejected: str) -> str:
+        """A token that is refused stays refused."""
+        from services.quickbooks.errors import AuthFailed
+
+        raise AuthFailed("the authorization was revoked")
+
+    def acquire(self, company: str, kind: str) -> None:
+        """No limits here."""
+
+    def count(self, company: str, reads: int, operation: str) -> None:
+        """The sandbox counts."""
+
+    def reserve(self, connection: Connection, company_id: UUID) -> float:
+        """A slot is always free."""
+        return 0.0
+
+    def execute(self, company_id: UUID, call: Call) -> Reply:
+        """Make the call."""
+        return self._client.execute(call)
+
+    def look(self, company_id: UUID, call: Call) -> Reply:
+        """Make the read."""
+        return self._client.execute(call)
+
+    def pause(self, company_id: object, seconds: float, reason: str) -> None:
+        """Remember that a rest was asked for."""
+        self.pauses.append(seconds)
+
+    def expired(self, connection: Connection, company_id: UUID, reason: str) -> None:
+        """The company needs a reconnect."""
+        self.disconnected.append(company_id)
+        connection.execute(
+            text("UPDATE company SET state = 'expired' WHERE company_id = :id"), {"id": company_id}
+        )
+
+
+@dataclass
+class Workbench:
+    """Emit, take over and run, with the sandbox's books at hand."""
+
+    fleet: Database
+    sandbox: Sandbox
+    clients: Straight
+    company_id: UUID
+
+    def __post_init__(self) -> None:
+        self.desk = ExceptionDesk()
+        self.intake = Intake(self.fleet, Effects(), self.desk)
+        self.runner = self.new_runner()
+
+    def new_runner(self, *, lease: float = 20, replay_within: timedelta = timedelta(hours=12)) -> Runner:
+        """A worker's runner."""
+        return Runner(
+            self.fleet,
+            HANDLERS,
+            self.clients,
+            self.desk,
+            lease=timedelta(seconds=lease),
+            call_within=timedelta(seconds=self.clients.timeouts.total),
+            replay_within=replay_within,
+        )
+
+    def emit(self, type_: str, subject: str, data: dict[str, Any]) -> bytes:
+        """Emit in a transaction of billing; returns the message the relay would publish."""
+        with self.fleet.transaction(TENANT) as connection:
+            emitted = outbox.emit(connection, TENANT, type_, subject, data)
+            body: str = connection.execute(
+                text("SELECT body FROM outbox_event WHERE event_id = :id"), {"id": emitted.event_id}
+            ).scalar_one()
+        return body.encode()
+
+    def bill(self, document_id: str, **changes: Any) -> bytes:
+        """Emit and take over an invoice."""
+        body = self.emit("invoice.finalized.v1", document_id, invoice(document_id, **changes))
+        self.intake.take_over(body)
+        return body
+
+    def operations(self, document_id: str | None = None) -> list[Operation]:
+        """Operations, oldest first."""
+        with self.fleet.transaction(TENANT) as connection:
+            document = ("invoice", document_id) if document_id else None
+            return list(reversed(page(connection, document=document, limit=1000).operations))
+
+    def run(self, operation: Operation, runner: Runner | None = None) -> Verdict:
+        """Run the present attempt of an operation."""
+        return (runner or self.runner).run(operation.operation_id, operation.attempt)
+
+    def make_due(self) -> None:
+        """Let the time of every backoff pass."""
+        with self.fleet.transaction(TENANT) as connection:
+            connection.execute(
+                text("UPDATE operation SET due_at = clock_timestamp() WHERE state IN ('queued', 'scheduled')")
+            )
+
+    def expire_leases(self) -> None:
+        """Let the time of every lease pass, and the sweep come by."""
+        with self.fleet.transaction(TENANT) as connection:
+            connection.execute(
+                text(
+                    "UPDATE operation SET lease_until = clock_timestamp() - interval '1 second' "
+                    "WHERE state = 'running'"
+                )
+            )
+            sweep.sweep(connection)
+
+    def settle(self, rounds: int = 30) -> None:
+        """Dispatch and run until nothing is due."""
+        for _ in range(rounds):
+            self.make_due()
+            with self.fleet.transaction("*") as connection:
+                commands = dispatch.due(connection, in_flight=50, limit=500)
+            if not commands:
+                return
+            for command in commands:
+                self.runner.run(command.operation_id, command.attempt)
+
+    def objects(self, entity: str = "Invoice") -> list[dict[str, Any]]:
+        """What the sandbox company has, raw."""
+        answer = requests.get(f"{self.sandbox.control}/companies/{REALM}/objects/{entity}", timeout=5)
+        answer.raise_for_status()
+        found = answer.json()
+        return cast(list[dict[str, Any]], found if isinstance(found, list) else found["objects"])
+
+    def trouble(self, kind: str, **conditions: Any) -> None:
+        """Switch a fault on."""
+        answer = requests.post(
+            f"{self.sandbox.control}/troubles", json={"kind": kind, **conditions}, timeout=5
+        )
+        answer.raise_for_status()
+
+    def no_more_troubles(self) -> None:
+        """Switch all faults off."""
+        requests.delete(f"{self.sandbox.control}/troubles", timeout=5).raise_for_status()
+
+    def counters(self) -> dict[str, Any]:
+        """What the sandbox counted."""
+        return cast(dict[str, Any], requests.get(f"{self.sandbox.control}/counters", timeout=5).json())
+
+    def map(self, kind: str, key: str, external_id: str) -> None:
+        """Set a mapping."""
+        with self.fleet.transaction(TENANT) as connection:
+            connection.execute(
+                text(
+                    """INSERT INTO mapping (tenant_id, company_id, kind, key, external_id, external_name, updated_by)
+                       VALUES (:t, :c, :kind, :key, :external, 'x', 'test')
+                       ON CONFLICT (company_id, kind, key, variant)
+                       DO UPDATE SET external_id = excluded.external_id"""
+                ),
+                {"t": TENANT, "c": self.company_id, "kind": kind, "key": key, "external": external_id},
+            )
+
+
+@pytest.fixture
+def workbench(database_url: str, sandbox: Sandbox) -> Iterator[Workbench]:
+    """A tenant, a sandbox company, and the mappings for `invoice()`."""
+    requests.post(f"{sandbox.control}/apps", json=APP, timeout=5).raise_for_status()
+    minted = requests.post(
+        f"{sandbox.control}/tokens", json={"client_id": APP["client_id"], "realm": REALM}, timeout=5
+    )
+    minted.raise_for_status()
+    switches = requests.patch(f"{sandbox.control}/switches", json={"limits": False}, timeout=5)
+    switches.raise_for_status()
+    with Database(database_url, Role.FLEET, pool_size=20) as fleet:
+        with fleet.transaction(TENANT) as connection:
+            company_id = company(connection, TENANT, realm=REALM)
+            setting(connection, TENANT, "auto_sync", True)
+        bench = Workbench(fleet, sandbox, Straight(sandbox, minted.json()["access_token"]), company_id)
+        bench.map("customer", "cl-1", "2")
+        bench.map("item", "svc", "3")
+        yield bench
+
+
+def fresh_id(prefix: str = "inv") -> str:
+    """A document id nobody used."""
+    return f"{prefix}-{uuid4().hex[:8]}"
