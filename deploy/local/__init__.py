@@ -1,4 +1,4 @@
-"""Start what a bare machine lacks: a private PostgreSQL and a private RabbitMQ, on loopback, below one folder.
+"""Start what a bare machine lacks: a private PostgreSQL and a private RabbitMQ, on loopback.
 
 `python -m deploy.local` is the command; `PostgresqlServer` and `RabbitmqNode` are the parts.
 Nothing here touches a system-wide server, its ports, its data or its accounts.

@@ -4,8 +4,8 @@ The wheel's own Python helper is not used: it trusts every local account, adds a
 permissions of every folder above the data. Here the wheel's programs run directly: TCP on 127.0.0.1 only, a
 generated password (SCRAM, kept with mode 0600 in the data folder), durable settings.
 
-PostgreSQL refuses to run as root. Started by root, it runs as the owner of the data folder, or as `nobody` for a
-new one, with one capability left where folders that only root may enter lie on the way to its files.
+PostgreSQL refuses to run as root. Started by root, it runs as the owner of the data folder (`nobody` if
+that is root), with one capability left if folders that only root may enter lie on the way to its files.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from deploy.local.process import (
     locked,
     port_is_free,
     process,
+    runs,
     secret,
     spawn,
     wait_until,
@@ -129,12 +130,20 @@ class PostgresqlServer:
             account = pwd.getpwnam(_UNPRIVILEGED)
             os.chown(self.data, account.pw_uid, account.pw_gid)
         with locked(self.data / "lock"):
-            if self._postmaster() is None:
-                self._clear_remains()
-                if not (self._cluster / "PG_VERSION").exists():
-                    self._create_cluster()
-                self._launch(dies_with_parent, timeout)
-            return self.url
+            self._own(self.data / "lock")
+            for _ in range(3):
+                attached = self._postmaster()
+                pid, port = attached or self._launch(dies_with_parent)
+                if self._came_up(pid, port, timeout):
+                    return self.url
+                if process(pid) is not None:
+                    end(pid, signal.SIGQUIT, 10)
+                    break
+                if attached is None and port_is_free(port):
+                    break  # not for want of the port, which somebody may take between its choice and its use
+        raise StartError(
+            f"PostgreSQL did not start in {self.data}. The end of {self.log}:\n{last_lines(self.log)}"
+        )
 
     def stop(self, timeout: float = 30) -> None:
         """Shut down in order: sessions are ended, everything is on disk. Nothing happens when it is down."""
@@ -174,22 +183,16 @@ class PostgresqlServer:
             raise StartError(
                 f"{self._cluster} belongs to another account; use that account, or another data folder"
             ) from refused
-        found = process(pid)
-        return _Postmaster(pid, port) if found and self._is_ours(found) else None
-
-    def _is_ours(self, candidate: psutil.Process) -> bool:
-        # Every PostgreSQL process works in its data directory; a recycled process id does not.
-        try:
-            return candidate.name() == "postgres" and Path(candidate.cwd()) == self._cluster.resolve()
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            return False
+        return _Postmaster(pid, port) if runs(pid, "-D", str(self._cluster)) else None
 
     def _backends(self) -> list[int]:
-        return [found.pid for found in psutil.process_iter() if self._is_ours(found)]
+        """Every PostgreSQL process that works in this folder, with or without its server."""
+        folder = str(self._cluster.resolve())
+        return [found.pid for found in psutil.process_iter(["name", "cwd"]) if _works_in(found, folder)]
 
     def _clear_remains(self) -> None:
-        """Wait for backends that survived their server (they notice in moments), then drop a stale pid file."""
-        if not wait_until(lambda: not self._backends(), 5):
+        """Wait for backends that survived their server (they notice soon), then drop a stale pid file."""
+        if not wait_until(lambda: not self._backends(), 1):
             for pid in self._backends():
                 end(pid, signal.SIGKILL, 10)
         (self._cluster / "postmaster.pid").unlink(missing_ok=True)
@@ -220,29 +223,21 @@ class PostgresqlServer:
             raise StartError(f"PostgreSQL could not create its files in {self.data}: {done.stderr.strip()}")
         unfinished.rename(self._cluster)
 
-    def _launch(self, dies_with_parent: bool, timeout: float) -> None:
-        for _ in range(3):
-            port = self._next_port()
-            options = [word for name, value in self._settings.items() for word in ("-c", f"{name}={value}")]
-            self.log.touch(mode=0o600)
-            self._own(self.log)
-            pid = spawn(
-                [programs() / "postgres", "-D", self._cluster, "-p", str(port), *options],
-                log=self.log,
-                dies_with_parent=signal.SIGINT if dies_with_parent else None,
-                setpriv=self._as_account()[1:],
-            )
-            if self._came_up(pid, port, timeout):
-                return
-            taken = process(pid) is None and not port_is_free(port)
-            if not taken:
-                if process(pid) is not None:
-                    end(pid, signal.SIGQUIT, 10)
-                break
-            self._port.unlink(missing_ok=True)
-        raise StartError(
-            f"PostgreSQL did not start in {self.data}. The end of {self.log}:\n{last_lines(self.log)}"
+    def _launch(self, dies_with_parent: bool) -> _Postmaster:
+        self._clear_remains()
+        if not (self._cluster / "PG_VERSION").exists():
+            self._create_cluster()
+        self.log.touch(mode=0o600)
+        self._own(self.log)
+        port = self._next_port()
+        options = [word for name, value in self._settings.items() for word in ("-c", f"{name}={value}")]
+        pid = spawn(
+            [programs() / "postgres", "-D", self._cluster, "-p", str(port), *options],
+            log=self.log,
+            dies_with_parent=signal.SIGINT if dies_with_parent else None,
+            setpriv=self._as_account()[1:],
         )
+        return _Postmaster(pid, port)
 
     def _came_up(self, pid: int, port: int, timeout: float) -> bool:
         wait_until(lambda: process(pid) is None or self._answers(port), timeout)
@@ -291,7 +286,7 @@ class PostgresqlServer:
                 "run this as an ordinary user, or install the package util-linux"
             )
         reachable = all(_everyone_may_enter(folder) for folder in self._folders_on_the_way())
-        # dac_override lets the server pass folders that only root may enter; where there are none it gets nothing.
+        # dac_override lets the server pass folders that only root may enter; without any it gets nothing.
         capabilities = "-all" if reachable else "-all,+dac_override"
         return [
             "setpriv",
@@ -336,3 +331,7 @@ def version() -> str:
 
 def _everyone_may_enter(folder: Path) -> bool:
     return bool(folder.stat().st_mode & 0o001)
+
+
+def _works_in(candidate: psutil.Process, folder: str) -> bool:
+    return (candidate.info["name"], candidate.info["cwd"]) == ("postgres", folder)

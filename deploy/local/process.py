@@ -93,10 +93,10 @@ def spawn(
 ) -> int:
     """Start a server in a session of its own (a terminal's Ctrl-C does not reach it); returns its process id.
 
-    Standard error is appended to `log`; so is standard output, unless `output` names another file for it.
-    With `dies_with_parent` the kernel sends that signal when the thread that called this function ends, however
-    it ends (Linux; elsewhere the caller's own clean-up must do). `setpriv` holds further options of setpriv(1),
-    for a change of account.
+    Standard error is appended to `log`; so is standard output, unless `output` names another file for it. The
+    log's folder becomes the working directory. `setpriv` holds further options of setpriv(1), for a change of
+    account. With `dies_with_parent` the kernel sends that signal when the thread that called this function
+    ends, however it ends (Linux; elsewhere the caller's own clean-up must do).
     """
     options = list(setpriv)
     if dies_with_parent and shutil.which("setpriv"):
@@ -110,6 +110,7 @@ def spawn(
             stdin=subprocess.DEVNULL,
             stdout=lines,
             stderr=errors,
+            cwd=log.parent,
             env=None if environment is None else dict(environment),
             start_new_session=True,
         )
@@ -124,9 +125,19 @@ def process(pid: int) -> psutil.Process | None:
         return None
     try:
         found = psutil.Process(pid)
-        return None if found.status() == psutil.STATUS_ZOMBIE else found
+        # A zombie with threads left is still closing its files and ports.
+        dead = found.status() == psutil.STATUS_ZOMBIE and found.num_threads() <= 1
+        return None if dead else found
     except psutil.NoSuchProcess:
         return None
+
+
+def runs(pid: int, *words: str) -> bool:
+    """Whether this process lives and its command line holds all `words`; a recycled process id does not."""
+    try:
+        return (found := process(pid)) is not None and set(words) <= set(found.cmdline())
+    except psutil.Error:
+        return False
 
 
 def end(pid: int, sign: signal.Signals, timeout: float) -> None:

@@ -1,7 +1,7 @@
 """A private RabbitMQ node from the machine's own `rabbitmq-server` package (3.10 to 4.x).
 
 Own name, ports, cookie, port mapper (epmd), plugins, data and logs, all on loopback and all below one folder:
-a system-wide broker on the same machine is neither used nor disturbed. Runs as the calling account, root or not.
+a system-wide broker on the same machine is neither used nor disturbed. It runs as the calling account.
 See https://www.rabbitmq.com/docs/configure for the settings,
 https://www.rabbitmq.com/docs/networking for the ports.
 """
@@ -20,6 +20,7 @@ from typing import Final, NamedTuple, TypedDict
 from urllib.parse import quote
 
 import amqp
+import psutil
 
 from deploy.local.process import (
     NotRunningError,
@@ -37,6 +38,10 @@ from deploy.local.process import (
 
 _NODE: Final = "algasync@localhost"
 _USER: Final = "algasync"
+_LOOPBACK: Final = "-kernel inet_dist_use_interface {127,0,0,1}"
+_ELECT: Final = """
+[catch ra:trigger_election(amqqueue:get_pid(Queue)) || Queue <- rabbit_amqqueue:list_local_quorum_queues()].
+"""
 _INSTALL: Final = Path(__file__).with_name("install-rabbitmq.sh")
 
 # Packages put a wrapper on PATH that only root and `rabbitmq` may call; the scripts behind it run for anyone.
@@ -80,6 +85,7 @@ class RabbitmqNode:
     def __init__(self, data: Path = Path(".data/rabbitmq"), *, plugins: Sequence[str] = ()) -> None:
         self.data = data.absolute()
         self.log = self.data / "rabbitmq.log"
+        self._output = self.data / "startup.log"
         self._plugins = tuple(plugins)
         self._password = self.data / "password"
         self._ports_file = self.data / "ports.json"
@@ -111,7 +117,7 @@ class RabbitmqNode:
     @property
     def pid(self) -> int | None:
         """Process id of the running node, None while it is down."""
-        return self._living("node", ["-home", str(self.data)])
+        return self._living("node")
 
     def start(self, *, dies_with_parent: bool = False, timeout: float = 60) -> str:
         """Start the node, or attach to the one that runs in this folder, and return its URL.
@@ -119,19 +125,57 @@ class RabbitmqNode:
         Ready means that an AMQP connection has been opened. `dies_with_parent` ties a node started here to
         the life of the calling thread (Linux). Raises `NotInstalledError` or `StartError`.
         """
+        for _ in range(3):
+            attached = self.pid
+            pid = attached or self.launch(dies_with_parent=dies_with_parent)
+            if self._came_up(pid, timeout):
+                self._mend_after_crash()
+                return self.url
+            if process(pid) is not None:
+                self.kill()
+                break
+            if attached is None and all(
+                port_is_free(port) for port in (self._ports().amqp, self._ports().distribution)
+            ):
+                break  # not for want of a port, which somebody may take between its choice and its use
+        self._stop_epmd()
+        raise StartError(
+            f"RabbitMQ did not start in {self.data}. The end of {self._output}:\n{last_lines(self._output)}\n"
+            f"The end of {self.log}:\n{last_lines(self.log)}"
+        )
+
+    def launch(self, *, dies_with_parent: bool = False) -> int:
+        """Begin to start the node without waiting, so that the caller can do other things before `start`.
+
+        Returns the process id of the node, which may be one that runs already. Raises `NotInstalledError`.
+        """
         folder = scripts()
         self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
         with locked(self.data / "lock"):
-            if self.pid is None:
-                self._configure()
-                self._launch(folder, dies_with_parent, timeout)
-        return self.url
+            if (running := self.pid) is not None:
+                return running
+            self._configure()
+            ports, environment = self._ports(), self._environment()
+            sign = signal.SIGTERM if dies_with_parent else None
+            epmd = self._living("epmd") or spawn(
+                [_epmd(), "-port", str(ports.epmd)],
+                log=self._output,
+                environment=environment,
+                dies_with_parent=sign,
+            )
+            node = spawn(
+                [folder / "rabbitmq-server"], log=self._output, environment=environment, dies_with_parent=sign
+            )
+            crashed = self._pid_file.exists()
+            self._pid_file.write_text(json.dumps({"node": node, "epmd": epmd, "crashed": crashed}))
+            return node
 
     def stop(self, timeout: float = 30) -> None:
         """Shut down in order: messages are on disk, connections told. Nothing happens when it is down."""
         if (pid := self.pid) is not None:
             end(pid, signal.SIGTERM, timeout)
         self._stop_epmd()
+        self._pid_file.unlink(missing_ok=True)
 
     def kill(self) -> None:
         """SIGKILL the node, as a crash of the machine would end it."""
@@ -141,7 +185,7 @@ class RabbitmqNode:
     def wipe(self) -> None:
         """Delete everything the broker stored, as a lost disk would; address and password stay.
 
-        Queues, messages, users and virtual hosts other than `/` are gone. Raises `RuntimeError` while it runs.
+        Queues, messages and virtual hosts other than `/` are gone. Raises `RuntimeError` while it runs.
         """
         if self.pid is not None:
             raise RuntimeError(
@@ -154,6 +198,7 @@ class RabbitmqNode:
         done = subprocess.run(  # noqa: S603 - the server's own program
             [scripts() / "rabbitmqctl", "--quiet", *arguments],
             env=self._environment(),
+            cwd=self.data,
             capture_output=True,
             text=True,
             check=False,
@@ -163,7 +208,7 @@ class RabbitmqNode:
         return done.stdout
 
     def add_vhosts(self, names: Sequence[str]) -> None:
-        """Create virtual hosts that the node's user may use, in one call (`rabbitmqctl` costs 0.4 s each time)."""
+        """Create virtual hosts for the node's user, all in one call: `rabbitmqctl` costs 0.4 s each time."""
         everything = {"user": _USER, "configure": ".*", "write": ".*", "read": ".*"}
         definitions = self.data / "definitions.json"
         definitions.write_text(
@@ -196,31 +241,31 @@ class RabbitmqNode:
             f"amqp://{_USER}:{secret(self._password)}@127.0.0.1:{self._ports().amqp}/{quote(vhost, safe='')}"
         )
 
-    def _living(self, role: str, words: Sequence[str]) -> int | None:
-        """The process of the last start that has this role, if its command line still carries `words`."""
+    def _living(self, role: str) -> int | None:
+        """The process of the last start with this role, if it lives; a recycled process id does not count."""
         try:
             pid = int(json.loads(self._pid_file.read_text())[role])
         except (FileNotFoundError, KeyError, ValueError):
             return None
-        found = process(pid)
-        line = found.cmdline() if found else []
-        return pid if " ".join(words) in " ".join(line) else None
+        try:
+            # Our own setting, which the process keeps while it turns from a script into Erlang.
+            found = process(pid)
+            return pid if found and found.environ().get("HOME") == str(self.data) else None
+        except psutil.Error:
+            return None
 
     def _ports(self) -> _Ports:
         return _Ports(*json.loads(self._ports_file.read_text()))
 
     def _configure(self) -> None:
-        """Choose ports (those of the last start if they are still free) and write the node's own settings."""
+        """Choose ports (those of the last start where still free) and write the node's own settings."""
         try:
-            ports = self._ports()
+            last = self._ports()
         except (FileNotFoundError, ValueError, TypeError):
-            ports = _Ports(*(free_port() for _ in _Ports._fields))
-        epmd_runs = self._epmd_pid(ports.epmd) is not None
-        chosen = [
-            port if port_is_free(port) or (name == "epmd" and epmd_runs) else free_port()
-            for name, port in zip(_Ports._fields, ports, strict=True)
-        ]
-        ports = _Ports(*chosen)
+            last = _Ports(*(free_port() for _ in _Ports._fields))
+        ports = _Ports(*(port if port_is_free(port) else free_port() for port in last))
+        if self._living("epmd") is not None:
+            ports = ports._replace(epmd=last.epmd)
         self._ports_file.write_text(json.dumps(ports))
         secret(self.data / ".erlang.cookie", mode=0o400)
         settings = {
@@ -255,6 +300,7 @@ class RabbitmqNode:
             "LANG": "C.UTF-8",
             "ERL_EPMD_PORT": str(ports.epmd),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_CRASH_DUMP": str(self.data / "erl_crash.dump"),
             "RUNNING_UNDER_SYSTEMD": "true",  # the script then becomes the node instead of a shell above it
             "RABBITMQ_NODENAME": _NODE,
             "RABBITMQ_DIST_PORT": str(ports.distribution),
@@ -265,60 +311,36 @@ class RabbitmqNode:
             "RABBITMQ_MNESIA_BASE": str(self.data / "mnesia"),
             "RABBITMQ_LOG_BASE": str(self.data / "log"),
             "RABBITMQ_PID_FILE": str(self.data / "rabbitmq.pid"),
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
-                "-kernel inet_dist_use_interface {127,0,0,1} -start_epmd false"
-            ),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"{_LOOPBACK} -start_epmd false",
+            "RABBITMQ_CTL_ERL_ARGS": _LOOPBACK,
         }
-
-    def _launch(self, folder: Path, dies_with_parent: bool, timeout: float) -> None:
-        output = self.data / "startup.log"
-        for attempt in range(3):
-            ports = self._ports()
-            epmd = self._epmd_pid(ports.epmd) or spawn(
-                [_epmd(), "-port", str(ports.epmd)],
-                log=output,
-                environment=self._environment(),
-                dies_with_parent=signal.SIGTERM if dies_with_parent else None,
-            )
-            node = spawn(
-                [folder / "rabbitmq-server"],
-                log=output,
-                environment=self._environment(),
-                dies_with_parent=signal.SIGTERM if dies_with_parent else None,
-            )
-            self._pid_file.write_text(json.dumps({"node": node, "epmd": epmd}))
-            if self._came_up(node, timeout):
-                return
-            if process(node) is not None:
-                end(node, signal.SIGKILL, 10)
-            self._stop_epmd()
-            if attempt == 2 or all(port_is_free(port) for port in ports):
-                break
-            self._configure()  # somebody took one of the ports between the choice and the start
-        raise StartError(
-            f"RabbitMQ did not start in {self.data}. The end of {output}:\n{last_lines(output)}\n"
-            f"The end of {self.log}:\n{last_lines(self.log)}"
-        )
 
     def _came_up(self, pid: int, timeout: float) -> bool:
         wait_until(lambda: process(pid) is None or self._answers(), timeout)
         return process(pid) is not None and self._answers()
 
     def _answers(self) -> bool:
-        port = self._ports().amqp
-        if port_is_free(port):
-            return False
+        address = f"127.0.0.1:{self._ports().amqp}"
         try:
-            with amqp.Connection(f"127.0.0.1:{port}", _USER, secret(self._password), connect_timeout=5):
+            with amqp.Connection(address, _USER, secret(self._password), connect_timeout=5):
                 return True
         except (OSError, amqp.AMQPError):
             return False
 
-    def _epmd_pid(self, port: int) -> int | None:
-        return self._living("epmd", ["-port", str(port)])
+    def _mend_after_crash(self) -> None:
+        """Give every quorum queue a leader.
+
+        A queue declared less than a second before a crash has not stored its first term; after the restart it
+        takes itself for new, waits to be told to elect, and neither confirms nor delivers anything, for ever
+        (seen with 3.10.8; https://github.com/rabbitmq/rabbitmq-server/issues/10070).
+        """
+        last = json.loads(self._pid_file.read_text())
+        if last["crashed"]:
+            self.control("eval", _ELECT)
+            self._pid_file.write_text(json.dumps(last | {"crashed": False}))
 
     def _stop_epmd(self) -> None:
-        if self._ports_file.exists() and (pid := self._epmd_pid(self._ports().epmd)) is not None:
+        if (pid := self._living("epmd")) is not None:
             end(pid, signal.SIGTERM, 5)
 
 
@@ -334,7 +356,8 @@ def scripts() -> Path:
             return folder
     raise NotInstalledError(
         f"RabbitMQ is not installed on this machine: run `sh {_INSTALL}` (Debian, Ubuntu; as root), "
-        "install rabbitmq-server 3.10 or later another way, or set BROKER_URL=amqp://user:password@host:5672/ to a broker of your own"
+        "install rabbitmq-server 3.10 or later another way, "
+        "or set BROKER_URL=amqp://user:password@host:5672/ to a broker of your own"
     )
 
 

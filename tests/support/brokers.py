@@ -37,15 +37,13 @@ class Broker(Protocol):
 def broker(workspace: Path) -> Iterator[Broker]:
     """The RabbitMQ server of this run."""
     if given := os.environ.get("BROKER_URL"):
-        yield _GivenBroker(given)
+        yield GivenBroker(given)
         return
     if docker_answers():
-        with _ContainerBroker() as container:
+        with ContainerBroker() as container:
             yield container
         return
-    node = _start(RabbitmqNode(workspace / "rabbitmq"))
-    yield node
-    node.stop()
+    yield from _private(workspace / "rabbitmq")
 
 
 @pytest.fixture(scope="module")
@@ -59,15 +57,12 @@ def broker_url(broker: Broker) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def _private_node(workspace: Path) -> Iterator[RabbitmqNode]:
-    node = _start(RabbitmqNode(workspace / f"rabbitmq-{secrets.token_hex(4)}"))
-    yield node
-    node.kill()
-    node.stop()  # the port mapper
+    yield from _private(workspace / f"rabbitmq-{secrets.token_hex(4)}")
 
 
 @pytest.fixture
 def broker_node(_private_node: RabbitmqNode) -> RabbitmqNode:
-    """A private, running node that the test may kill, wipe, stop and start; one a module (starting takes 5 s)."""
+    """A private, running node that the test may kill, wipe, stop and start; one a module (it takes 5 s)."""
     return _start(_private_node)
 
 
@@ -91,6 +86,13 @@ def amqp_refusal(url: str) -> str | None:
     return None
 
 
+def _private(data: Path) -> Iterator[RabbitmqNode]:
+    node = _start(RabbitmqNode(data))
+    yield node
+    node.kill()  # its data goes too: no need for the second that an orderly shutdown takes
+    node.stop()
+
+
 def _start(node: RabbitmqNode) -> RabbitmqNode:
     try:
         if not rabbitmq.installed():
@@ -101,7 +103,7 @@ def _start(node: RabbitmqNode) -> RabbitmqNode:
     return node
 
 
-class _ContainerBroker:
+class ContainerBroker:
     """A broker in a container that testcontainers starts and removes."""
 
     def __init__(self) -> None:
@@ -115,7 +117,7 @@ class _ContainerBroker:
             .with_exposed_ports(5672)
         )
 
-    def __enter__(self) -> _ContainerBroker:
+    def __enter__(self) -> ContainerBroker:
         self._container.start()
         eventually(
             lambda: amqp_refusal(self.vhost_url("/")) is None, 90, what="RabbitMQ in its container answers"
@@ -126,14 +128,17 @@ class _ContainerBroker:
         self._container.stop()
 
     def add_vhosts(self, names: Sequence[str]) -> None:
+        """Create virtual hosts that the run's user may use."""
         for name in names:
             self._control("add_vhost", name)
             self._control("set_permissions", "-p", name, self._user, ".*", ".*", ".*")
 
     def delete_vhost(self, name: str) -> None:
+        """Delete a virtual host with all its queues."""
         self._control("delete_vhost", name)
 
     def vhost_url(self, vhost: str) -> str:
+        """`amqp://` address of a virtual host."""
         host, port = self._container.get_container_host_ip(), self._container.get_exposed_port(5672)
         return f"amqp://{self._user}:{self._password}@{host}:{port}/{quote(vhost, safe='')}"
 
@@ -143,7 +148,7 @@ class _ContainerBroker:
             raise RuntimeError(f"rabbitmqctl {arguments[0]} in the container: {output.decode()}")
 
 
-class _GivenBroker:
+class GivenBroker:
     """BROKER_URL, with virtual hosts made by its management API, else by this machine's `rabbitmqctl`."""
 
     def __init__(self, url: str) -> None:
@@ -161,6 +166,7 @@ class _GivenBroker:
         self._has_management = self._management_answers()
 
     def add_vhosts(self, names: Sequence[str]) -> None:
+        """Create virtual hosts that the run's user may use."""
         for name in names:
             if self._has_management:
                 rights = {"configure": ".*", "write": ".*", "read": ".*"}
@@ -171,12 +177,14 @@ class _GivenBroker:
                 self._control("set_permissions", "-p", name, self._user, ".*", ".*", ".*")
 
     def delete_vhost(self, name: str) -> None:
+        """Delete a virtual host with all its queues."""
         if self._has_management:
             self._call("DELETE", f"vhosts/{name}")
         else:
             self._control("delete_vhost", name)
 
     def vhost_url(self, vhost: str) -> str:
+        """`amqp://` address of a virtual host."""
         return urlunsplit(self._url._replace(path=f"/{quote(vhost, safe='')}"))
 
     def _check(self) -> None:
@@ -203,8 +211,8 @@ class _GivenBroker:
             )
         except (OSError, subprocess.SubprocessError) as refused:
             pytest.fail(
-                "Each test module needs a virtual host of its own on BROKER_URL's server, and neither its management "
-                f"API ({self._address}) nor this machine's rabbitmqctl would make one ({refused}): "
+                "Each test module needs a virtual host of its own on BROKER_URL's server, and neither its "
+                f"management API ({self._address}) nor this machine's rabbitmqctl makes one ({refused}): "
                 "set BROKER_MANAGEMENT_URL, or unset BROKER_URL so that the tests start a node of their own",
                 pytrace=False,
             )

@@ -29,8 +29,8 @@ class RunCli(Protocol):
 def run_cli() -> RunCli:
     """A function that runs the installed `algasync` and captures what it prints.
 
-    `env` is added to the environment of the tests, less DATABASE_URL and BROKER_URL: a command reaches only the
-    servers its test names.
+    `env` is added to the environment of the tests, less DATABASE_URL and BROKER_URL: a command reaches only
+    the servers its test names.
     """
     program = Path(sys.executable).parent / "algasync"
 
