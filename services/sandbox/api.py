@@ -54,7 +54,7 @@ class CompanyApi:
                 replayed = outcome.replayed
                 world.counters.of(request.realm).creates.update(outcome.created)
                 answer = gateway.afterwards(
-                    fired, Response(outcome.body, outcome.status, media_type=gateway.JSON)
+                    fired, Response(outcome.body, outcome.status, media_type=outcome.media_type)
                 )
         except faults.GatewayRefusal as refusal:
             answer = gateway.refusal(switches, refusal, world.clock.now())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import Decimal
 
 from services.sandbox import (
@@ -23,17 +22,11 @@ from services.sandbox.store import Company, Unit
 VOIDED_IN_BROWSER = ("CreditMemo", "RefundReceipt")
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a write was asked for; `browser` is the bookkeeper, who may do a little more than the API."""
-
-    allow_duplicate: bool = False
-    browser: bool = False
-
-
-def save(unit: Unit, entity: Entity, body: Obj, options: Options) -> Obj:
+def save(unit: Unit, entity: Entity, body: Obj, *, allow_duplicate: bool = False) -> Obj:
     """Create (no Id) or update (full or sparse). Raises `Refusal`; nothing is kept unless `unit` is committed."""
     if not entity.writable:
+        if unit.browser:
+            return _save_freely(unit, entity, body)
         raise faults.NotModelled(f"writing {entity.name} through the API")
     document = checked(entity.fields, body)
     sparse = document.pop("sparse", False)
@@ -42,6 +35,7 @@ def save(unit: Unit, entity: Entity, body: Obj, options: Options) -> Obj:
         old = current(unit, entity, document)
         del document["SyncToken"]
         if sparse:
+            _guard_sparse(unit, entity, document)
             document = {**clone(old), **document}
         else:
             # A full update empties every writable field that was left out.
@@ -49,11 +43,11 @@ def save(unit: Unit, entity: Entity, body: Obj, options: Options) -> Obj:
             document = {**kept, **document}
     name = entity.name
     if name == "Invoice":
-        return invoices.save(unit, document, old, allow_duplicate=options.allow_duplicate)
+        return invoices.save(unit, document, old, allow_duplicate=allow_duplicate)
     if name == "CreditMemo":
-        return creditmemos.save(unit, document, old, allow_duplicate=options.allow_duplicate)
+        return creditmemos.save(unit, document, old, allow_duplicate=allow_duplicate)
     if name == "RefundReceipt":
-        return refunds.save(unit, document, old, allow_duplicate=options.allow_duplicate)
+        return refunds.save(unit, document, old, allow_duplicate=allow_duplicate)
     if name == "Payment":
         return payments.save(unit, document, old)
     if name == "JournalEntry":
@@ -61,6 +55,22 @@ def save(unit: Unit, entity: Entity, body: Obj, options: Options) -> Obj:
     if name == "Customer":
         return customers.save(unit, document, old)
     return lists.save(unit, name, document, old)
+
+
+def _guard_sparse(unit: Unit, entity: Entity, document: Obj) -> None:
+    """A sparse payment must still name its customer and its total (seen live)."""
+    if entity.name == "Payment" and not unit.browser:
+        for name in ("CustomerRef", "TotalAmt"):
+            if name not in document:
+                raise faults.required(name)
+
+
+def _save_freely(unit: Unit, entity: Entity, body: Obj) -> Obj:
+    """What only the browser writes (tax codes, company info, vendors): taken as it is."""
+    old = unit.get(entity.name, str(body["Id"])) if "Id" in body else None
+    if old is None:
+        body = {"Active": True, **body, "Id": unit.company.next_id(entity.name)}
+    return unit.put(entity.name, {**(old or {}), **body})
 
 
 def delete(unit: Unit, entity: Entity, body: Obj) -> Obj:
@@ -81,15 +91,15 @@ def delete(unit: Unit, entity: Entity, body: Obj) -> Obj:
     return {"domain": "QBO", "status": "Deleted", "Id": old["Id"]}
 
 
-def void(unit: Unit, entity: Entity, body: Obj, options: Options) -> Obj:
+def void(unit: Unit, entity: Entity, body: Obj) -> Obj:
     """Void a transaction; credit memos and refund receipts only in the browser."""
-    if not entity.voidable and not (options.browser and entity.name in VOIDED_IN_BROWSER):
+    if not entity.voidable and not (unit.browser and entity.name in VOIDED_IN_BROWSER):
         raise faults.unsupported("void")
     old = current(unit, entity, body)
     if entity.name == "Invoice":
         result = invoices.void(unit, old)
     elif entity.name == "Payment":
-        needs_all = unit.company.switches.payment_void_needs_full_object and not options.browser
+        needs_all = unit.company.switches.payment_void_needs_full_object and not unit.browser
         if needs_all and ("CustomerRef" not in body or "TotalAmt" not in body):
             raise faults.required("CustomerRef" if "CustomerRef" not in body else "TotalAmt")
         result = payments.void(unit, old)
@@ -97,7 +107,7 @@ def void(unit: Unit, entity: Entity, body: Obj, options: Options) -> Obj:
         result = creditmemos.void(unit, old)
     else:
         result = refunds.void(unit, old)
-    if unit.company.switches.void_reply_shows_old_amounts and not options.browser:
+    if unit.company.switches.void_reply_shows_old_amounts and not unit.browser:
         return {**old, "PrivateNote": result["PrivateNote"]}
     return result
 

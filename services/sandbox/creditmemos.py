@@ -16,7 +16,7 @@ AUTO_NOTE = "Created by QB Online to link credits to charges."
 def save(unit: Unit, memo: Obj, old: Obj | None, *, allow_duplicate: bool = False) -> Obj:
     """Create or change a credit memo; it cannot shrink below what has been used of it."""
     sales.compose(unit, "CreditMemo", memo, old, allow_duplicate=allow_duplicate)
-    guard_period(unit.company, memo["TxnDate"], old["TxnDate"] if old else None)
+    guard_period(unit, memo["TxnDate"], old["TxnDate"] if old else None)
     resolve(unit, memo, "SalesTermRef", "Term")
     resolve(unit, memo, "PaymentMethodRef", "PaymentMethod")
     used = old["TotalAmt"] - old["RemainingCredit"] if old else ZERO
@@ -37,7 +37,7 @@ def save(unit: Unit, memo: Obj, old: Obj | None, *, allow_duplicate: bool = Fals
 
 def delete(unit: Unit, memo: Obj) -> None:
     """Delete, unless something of it is applied."""
-    guard_period(unit.company, memo["TxnDate"])
+    guard_period(unit, memo["TxnDate"])
     if any(payments_on(unit, ("CreditMemo", memo["Id"]))):
         raise faults.Refusal(
             "800",
@@ -49,7 +49,7 @@ def delete(unit: Unit, memo: Obj) -> None:
 
 def void(unit: Unit, memo: Obj) -> Obj:
     """Void, in the browser only; what was applied is taken off the invoices."""
-    guard_period(unit.company, memo["TxnDate"])
+    guard_period(unit, memo["TxnDate"])
     for payment in list(payments_on(unit, ("CreditMemo", memo["Id"]))):
         payments.drop_credit(unit, payment, memo["Id"])
     emptied = sales.emptied(unit.get("CreditMemo", memo["Id"]) or memo)

@@ -79,7 +79,7 @@ def _name(company: Company, customer: Obj, old: Obj | None) -> None:
         raise faults.invalid_string("DisplayName", "a colon, a tab or a new line cannot stand in a name")
     customer["DisplayName"] = name
     holder = company.names.get(folded(name.removesuffix(DELETED)))
-    if holder is not None and (old is None or holder != old["Id"]):
+    if holder is not None and (old is None or holder != ("Customer", old["Id"])):
         raise faults.duplicate_name()
 
 

@@ -6,12 +6,12 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from services.sandbox import books, changes, faults, query
+from services.sandbox import books, changes, faults, papers, query
 from services.sandbox.amounts import encode
-from services.sandbox.books import Options
 from services.sandbox.clock import envelope_time
 from services.sandbox.entities import ENTITIES, Entity
 from services.sandbox.fields import Obj
+from services.sandbox.gateway import JSON
 from services.sandbox.requests import ApiRequest
 from services.sandbox.store import Company, Reply, Unit
 from services.sandbox.world import World
@@ -22,10 +22,11 @@ _WRITES = ("create", "update", "delete", "void")
 
 @dataclass(slots=True)
 class Outcome:
-    """A reply's status and JSON body; `created` counts new objects by entity."""
+    """A reply's status and body; `created` counts new objects by entity."""
 
     status: int
     body: bytes
+    media_type: str = JSON
     replayed: bool = False
     created: tuple[str, ...] = ()
 
@@ -47,6 +48,9 @@ def execute(world: World, company: Company, request: ApiRequest, actor: str) -> 
             return Outcome(known.status, known.body, replayed=True)
     created: list[str] = []
     try:
+        if request.operation == "pdf" and request.entity is not None:
+            paper = papers.pdf(request.entity, books.read(company, request.entity, request.key))
+            return Outcome(200, paper, "application/pdf")
         reply = _perform(company, request, actor, created)
         reply["time"] = envelope_time(company.clock.now())
         outcome = Outcome(200, encode(reply), created=tuple(created))
@@ -87,6 +91,11 @@ def _perform(company: Company, request: ApiRequest, actor: str, created: list[st
         if entity.kind == "single":
             return {entity.name: _single(company, entity, request.key)}
         return {entity.name: books.read(company, entity, request.key)}
+    if request.operation == "send":
+        unit = Unit(company, actor)
+        sent = papers.send(unit, entity, request.key, request.parameters.get("sendTo", ""))
+        unit.commit()
+        return {entity.name: sent}
     if request.operation not in _WRITES:
         raise faults.unsupported(request.operation)
     include = request.parameters.get("include", "")
@@ -106,14 +115,13 @@ def _write(
         raise faults.malformed("the body must be an object")
     if company.us and company.switches.us_latin1_only:
         _guard_charset(body)
-    options = Options(allow_duplicate=include == "allowduplicatedocnum")
     unit = Unit(company, actor)
     if operation == "delete":
         result = books.delete(unit, entity, body)
     elif operation == "void":
-        result = books.void(unit, entity, body, options)
+        result = books.void(unit, entity, body)
     else:
-        result = books.save(unit, entity, body, options)
+        result = books.save(unit, entity, body, allow_duplicate=include == "allowduplicatedocnum")
         if operation == "create":
             created.append(entity.name)
     unit.commit()

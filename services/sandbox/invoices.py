@@ -17,7 +17,7 @@ from services.sandbox.store import Unit
 def save(unit: Unit, invoice: Obj, old: Obj | None, *, allow_duplicate: bool = False) -> Obj:
     """Create or change an invoice; one that shrinks below what is paid pushes the surplus off its payments."""
     sales.compose(unit, "Invoice", invoice, old, allow_duplicate=allow_duplicate)
-    guard_period(unit.company, invoice["TxnDate"], old["TxnDate"] if old else None)
+    guard_period(unit, invoice["TxnDate"], old["TxnDate"] if old else None)
     term = resolve(unit, invoice, "SalesTermRef", "Term")
     if "DueDate" not in invoice:
         invoice["DueDate"] = due_date(invoice["TxnDate"], term)
@@ -49,14 +49,14 @@ def save(unit: Unit, invoice: Obj, old: Obj | None, *, allow_duplicate: bool = F
 
 def delete(unit: Unit, invoice: Obj) -> None:
     """Delete for good; payments on it stay, unapplied."""
-    guard_period(unit.company, invoice["TxnDate"])
+    guard_period(unit, invoice["TxnDate"])
     _push_off(unit, invoice["Id"], invoice["TotalAmt"] - invoice["Balance"])
     unit.drop("Invoice", invoice["Id"])
 
 
 def void(unit: Unit, invoice: Obj) -> Obj:
     """Void: lines and totals at zero, the memo says so; payments on it stay, unapplied."""
-    guard_period(unit.company, invoice["TxnDate"])
+    guard_period(unit, invoice["TxnDate"])
     _push_off(unit, invoice["Id"], invoice["TotalAmt"] - invoice["Balance"])
     emptied = sales.emptied(invoice)
     emptied["LinkedTxn"] = []

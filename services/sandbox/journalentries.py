@@ -19,7 +19,7 @@ def save(unit: Unit, entry: Obj, old: Obj | None) -> Obj:
     if not entry.get("Line"):
         raise faults.required("Line")
     entry.setdefault("TxnDate", today(unit.at))
-    guard_period(company, entry["TxnDate"], old["TxnDate"] if old else None)
+    guard_period(unit, entry["TxnDate"], old["TxnDate"] if old else None)
     if old is not None:
         _guard_links(unit, old)
     if entry.get("CurrencyRef", {}).get("value", company.currency) != company.currency:
@@ -43,7 +43,7 @@ def save(unit: Unit, entry: Obj, old: Obj | None) -> Obj:
 
 def delete(unit: Unit, entry: Obj) -> None:
     """Delete, unless a payment is linked to it."""
-    guard_period(unit.company, entry["TxnDate"])
+    guard_period(unit, entry["TxnDate"])
     _guard_links(unit, entry)
     unit.drop("JournalEntry", entry["Id"])
 

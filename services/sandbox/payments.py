@@ -27,7 +27,7 @@ def save(unit: Unit, payment: Obj, old: Obj | None) -> Obj:
         if name not in payment:
             raise faults.required(name)
     payment.setdefault("TxnDate", today(unit.at))
-    guard_period(unit.company, payment["TxnDate"], old["TxnDate"] if old else None)
+    guard_period(unit, payment["TxnDate"], old["TxnDate"] if old else None)
     if payment["TotalAmt"] < 0:
         raise faults.Refusal("2290", "Negative Amount", "TotalAmt must be 0 or greater.", "TotalAmt")
     customer = resolve(unit, payment, "CustomerRef", "Customer")
@@ -52,7 +52,7 @@ def save(unit: Unit, payment: Obj, old: Obj | None) -> Obj:
 def delete(unit: Unit, payment: Obj) -> None:
     """Delete: everything it settled is open again."""
     _guard_deposit(unit, {}, payment)
-    guard_period(unit.company, payment["TxnDate"])
+    guard_period(unit, payment["TxnDate"])
     _release(unit, payment)
     unit.drop("Payment", payment["Id"])
 
@@ -60,7 +60,7 @@ def delete(unit: Unit, payment: Obj) -> None:
 def void(unit: Unit, payment: Obj) -> Obj:
     """Void: the payment stays with nothing on it."""
     _guard_deposit(unit, {}, payment)
-    guard_period(unit.company, payment["TxnDate"])
+    guard_period(unit, payment["TxnDate"])
     _release(unit, payment)
     emptied = {
         **payment,

@@ -58,8 +58,11 @@ def ancestors(company: Company, customer: Obj) -> Iterator[Obj]:
         yield customer
 
 
-def guard_period(company: Company, *dates: str | None) -> None:
-    """Refuse a write whose old or new date lies in a closed period."""
+def guard_period(unit: Unit, *dates: str | None) -> None:
+    """Refuse a write whose old or new date lies in a closed period; the browser only warns."""
+    company = unit.company
+    if unit.browser:
+        return
     closed = company.preference("AccountingInfoPrefs", "BookCloseDate")
     if closed and any(date is not None and date <= closed for date in dates):
         raise faults.closed_period(company.switches.closed_period_code, closed)

@@ -12,7 +12,7 @@ from services.sandbox.store import Unit
 def save(unit: Unit, refund: Obj, old: Obj | None, *, allow_duplicate: bool = False) -> Obj:
     """Create or change a refund receipt; it names the account the money leaves."""
     sales.compose(unit, "RefundReceipt", refund, old, allow_duplicate=allow_duplicate)
-    guard_period(unit.company, refund["TxnDate"], old["TxnDate"] if old else None)
+    guard_period(unit, refund["TxnDate"], old["TxnDate"] if old else None)
     if "DepositToAccountRef" not in refund:
         raise faults.required("DepositToAccountRef")
     resolve(unit, refund, "DepositToAccountRef", "Account")
@@ -25,11 +25,11 @@ def save(unit: Unit, refund: Obj, old: Obj | None, *, allow_duplicate: bool = Fa
 
 def delete(unit: Unit, refund: Obj) -> None:
     """Delete for good."""
-    guard_period(unit.company, refund["TxnDate"])
+    guard_period(unit, refund["TxnDate"])
     unit.drop("RefundReceipt", refund["Id"])
 
 
 def void(unit: Unit, refund: Obj) -> Obj:
     """Void, in the browser only."""
-    guard_period(unit.company, refund["TxnDate"])
+    guard_period(unit, refund["TxnDate"])
     return unit.put("RefundReceipt", sales.emptied(refund), "Void")

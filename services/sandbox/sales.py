@@ -27,7 +27,8 @@ def compose(unit: Unit, entity: str, document: Obj, old: Obj | None, *, allow_du
     currency(unit, document, customer)
     document.setdefault("TxnDate", today(unit.at))
     _tracking(unit, document)
-    _addresses(document, customer)
+    if old is None:
+        _addresses(document, customer)
     document["Line"], discount = _lines(unit, document, old)
     taxes.default_line_codes(unit, document)
     subtotal = sum((x["Amount"] for x in document["Line"] if x["DetailType"] == "SalesItemLineDetail"), ZERO)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+from services.sandbox import customers as customer_rules
 from services.sandbox.amounts import ZERO
 from services.sandbox.clock import Clock
 from services.sandbox.fields import Obj
@@ -236,13 +237,11 @@ def _tax_rows(country: str) -> list[tuple[str, Obj]]:
 
 
 def _add_customers(company: Company) -> None:
-    from services.sandbox import customers
-
     unit = Unit(company, "seed")
     for name, email, street, city, state, postal_code in _CUSTOMERS:
         address = {"Line1": street, "City": city, "CountrySubDivisionCode": state, "PostalCode": postal_code}
         row: Obj = {"DisplayName": name, "CompanyName": name, "BillAddr": address, "ShipAddr": address}
-        customers.save(unit, row | {"PrimaryEmailAddr": {"Address": email}}, None)
+        customer_rules.save(unit, row | {"PrimaryEmailAddr": {"Address": email}}, None)
     unit.commit()
 
 

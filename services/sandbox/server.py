@@ -53,11 +53,13 @@ class Sandbox:
 
     async def serve(self) -> None:
         """Answer until `stop`; closes the state file."""
+        delivery = asyncio.create_task(self.world.webhooks.run())
         try:
             async with asyncio.TaskGroup() as group:
                 for server, listener in zip(self._servers, self._sockets, strict=True):
                     group.create_task(server.serve(sockets=[listener]))
         finally:
+            delivery.cancel()
             self.world.journal.close()
 
     def stop(self) -> None:

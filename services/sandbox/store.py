@@ -22,6 +22,8 @@ from services.sandbox.switches import Switches
 # "Relabel": another object's new name shows up here; no new SyncToken, no stamp, nobody is told.
 Operation = Literal["Create", "Update", "Delete", "Void", "Merge", "Emailed", "Relabel"]
 DELETED = " (deleted)"  # what QuickBooks puts behind the name of an inactive row
+BOOKKEEPER = "bookkeeper"
+NAME_HOLDERS = ("Customer", "Vendor")  # share one set of names
 Key = tuple[str, str]  # (entity, id)
 
 
@@ -75,7 +77,7 @@ class Company:
     plan: str = "Plus"  # SimpleStart, Essentials, Plus, Advanced
     objects: dict[str, dict[str, Obj]] = field(default_factory=lambda: {name: {} for name in ENTITIES})
     tombstones: dict[Key, float] = field(default_factory=dict)
-    names: dict[str, str] = field(default_factory=dict)
+    names: dict[str, Key] = field(default_factory=dict)
     list_names: dict[tuple[str, str], str] = field(default_factory=dict)
     numbers: dict[str, set[Key]] = field(default_factory=lambda: defaultdict(set))
     by_customer: dict[str, set[Key]] = field(default_factory=lambda: defaultdict(set))
@@ -86,6 +88,7 @@ class Company:
     history: list[Change] = field(default_factory=list)
     last_ids: dict[str, int] = field(default_factory=dict)
     last_number: int = 1000
+    mails: list[float] = field(default_factory=list)  # when documents were e-mailed
     replies: OrderedDict[str, Reply] = field(default_factory=OrderedDict)
     listeners: list[Callable[[Company, list[Change], list[Mark]], None]] = field(default_factory=list)
 
@@ -166,8 +169,8 @@ class Company:
             for customer, amount in receivable(entity, body):
                 self.by_customer[customer].add(key)
                 self.balances[customer] += amount
-        elif entity == "Customer":
-            self.names[folded(body["DisplayName"].removesuffix(DELETED))] = key[1]
+        elif entity in NAME_HOLDERS:
+            self.names[folded(body["DisplayName"].removesuffix(DELETED))] = key
             if "ParentRef" in body:
                 self.jobs[body["ParentRef"]["value"]].add(key[1])
         elif "Name" in body:
@@ -182,7 +185,7 @@ class Company:
             for customer, amount in receivable(entity, body):
                 self.by_customer[customer].discard(key)
                 self.balances[customer] -= amount
-        elif entity == "Customer":
+        elif entity in NAME_HOLDERS:
             self.names.pop(folded(body["DisplayName"].removesuffix(DELETED)), None)
             if "ParentRef" in body:
                 self.jobs[body["ParentRef"]["value"]].discard(key[1])
@@ -216,11 +219,12 @@ _POSTING_SIGN = {"Invoice": 1, "CreditMemo": -1, "Payment": -1, "RefundReceipt":
 class Unit:
     """The writes of one request. Reads see them at once; the books see them at `commit`."""
 
-    __slots__ = ("_operations", "_written", "actor", "at", "company", "merged")
+    __slots__ = ("_operations", "_written", "actor", "at", "browser", "company", "merged")
 
     def __init__(self, company: Company, actor: str) -> None:
         self.company = company
         self.actor = actor
+        self.browser = actor == BOOKKEEPER  # a person in the browser may do a little more than the API
         self.at = company.clock.now()
         self._written: dict[Key, Obj | None] = {}
         self._operations: dict[Key, Operation] = {}

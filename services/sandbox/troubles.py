@@ -19,12 +19,14 @@ Kind = Literal[
     "cut_within",
     "hang_before",
     "hang_after",
+    "lose",  # webhooks: the notice never leaves
+    "double",  # webhooks: the notice is sent twice
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Occasion:
-    """What a request is about: realm, method, entity (or `oauth`, `query`, `cdc`, `batch`), operation, path."""
+    """What a request is about; the entity may also be `oauth`, `query`, `cdc`, `batch` or `webhook`."""
 
     realm: str
     method: str

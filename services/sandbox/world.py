@@ -14,6 +14,7 @@ from services.sandbox.settings import App, CompanySpec, Settings
 from services.sandbox.store import Change, Company, Mark, Reply
 from services.sandbox.switches import Switches
 from services.sandbox.troubles import Troubles
+from services.sandbox.webhooks import Webhooks
 
 
 class World:
@@ -23,6 +24,7 @@ class World:
         self.settings = settings
         self.journal = Journal(settings.state)
         self.clock = Clock()
+        self.webhooks = Webhooks(self.clock, self._connected_apps, lambda: self.troubles)
         self._clear()
         entries = self.journal.read()
         if entries:
@@ -49,6 +51,8 @@ class World:
     def reset(self) -> None:
         """Back to what the settings say; everything else is gone. The clock keeps its offset."""
         self.journal.clear()
+        self.journal.write({"kind": "clock", "offset": self.clock.offset})
+        self.webhooks.clear()
         self._clear()
         self._populate()
 
@@ -84,8 +88,33 @@ class World:
             }
         )
         self.keep(company, company.history, company.feed)
-        company.listeners.append(self._keep_changes)
+        self._listen(company)
         return company
+
+    def _listen(self, company: Company) -> None:
+        company.listeners.append(self._keep_changes)
+        company.listeners.append(self.webhooks.announce)
+
+    def _connected_apps(self, realm: str) -> list[App]:
+        """Apps with a webhook endpoint and a living grant for the company."""
+        living = {
+            grant.client_id for grant in self.authority.grants if grant.realm == realm and not grant.revoked
+        }
+        return [app for app in self.authority.apps.values() if app.webhook_url and app.client_id in living]
+
+    def change_switches(self, values: dict[str, Any]) -> None:
+        """Set switches of every company and of those to come; raises `ValueError`, nothing set."""
+        self.defaults.change(values)
+        self.journal.write({"kind": "defaults", "switches": self.defaults.as_dict()})
+        for company in self.companies.values():
+            company.switches.change(values)
+            self.keep_company(company)
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock ahead."""
+        self.clock.advance(seconds)
+        self.journal.write({"kind": "clock", "offset": self.clock.offset})
+        self.webhooks.wake()
 
     def register(self, app: App) -> None:
         """Add an app or replace the one with the same client id."""
@@ -103,10 +132,6 @@ class World:
                 "switches": company.switches.as_dict(),
             }
         )
-
-    def keep_clock(self) -> None:
-        """Write down how far the clock has been moved."""
-        self.journal.write({"kind": "clock", "offset": self.clock.offset})
 
     def keep_reply(self, company: Company, requestid: str, reply: Reply) -> None:
         """Remember a reply for its requestid."""
@@ -135,6 +160,8 @@ class World:
             self.authority.apps[app.client_id] = app
         elif kind == "grant":
             self.authority.restore(_numbers(entry["grant"]))
+        elif kind == "defaults":
+            self.defaults.change(entry["switches"])
         elif kind == "clock":
             self.clock.offset = float(entry["offset"])
         elif kind == "company":
@@ -144,7 +171,7 @@ class World:
                 entry["realm"], entry["name"], entry["country"], entry["currency"], self.clock, switches
             )
             company.exchange_rates = entry["rates"]
-            company.listeners.append(self._keep_changes)
+            self._listen(company)
             self.companies[company.realm] = company
         else:
             self._replay_company(self.companies[entry["realm"]], entry)
