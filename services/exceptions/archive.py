@@ -56,6 +56,7 @@ class Filters:
     since: datetime | None = None
     ids: Collection[UUID] = ()
     exception_id: UUID | None = None
+    operation_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,7 @@ def _where(filters: Filters) -> tuple[list[str], dict[str, Any]]:
         ("l.type IN (:type, 'com.algapsa.billing.' || :type)", "type", filters.type),
         ("l.created_at >= :since", "since", filters.since),
         ("l.exception_id = :exception_id", "exception_id", filters.exception_id),
+        ("l.operation_id = :operation_id", "operation_id", filters.operation_id),
     ):
         if value is not None:
             where.append(condition)

@@ -1,0 +1,82 @@
+"""Foreseeable errors of every room, in words for an operator, with the exit code that scripts see."""
+
+from __future__ import annotations
+
+from services.cli.console import FAILED, UNREACHABLE, USAGE, Told
+
+
+def in_words(error: Exception) -> Told | None:
+    """What to tell; None for a mistake of ours, which deserves its traceback."""
+    if isinstance(error, Told):
+        return error
+    return _of_rooms(error) or _of_servers(error)
+
+
+def _of_rooms(error: Exception) -> Told | None:
+    from pydantic import ValidationError
+
+    from messages.errors import BadMessage
+    from services.ledger.attempts import CannotChange
+    from services.refusals import Refusal
+
+    if isinstance(error, Refusal):
+        exit_code = FAILED if error.kind == "conflict" else USAGE
+        return Told(error.sentence, code=error.code, field=error.field, exit_code=exit_code)
+    if isinstance(error, CannotChange):
+        return Told(str(error), code="cannot_change")
+    if isinstance(error, BadMessage):
+        return Told(str(error), code=error.reason, exit_code=USAGE)
+    if isinstance(error, ValidationError) and error.title == "Configuration":
+        return _settings(error)
+    return None
+
+
+def _settings(error: object) -> Told:
+    from pydantic import ValidationError
+
+    from services.configuration import Configuration
+
+    assert isinstance(error, ValidationError)
+    first = error.errors()[0]
+    name = str(first["loc"][0]) if first["loc"] else ""
+    field = Configuration.model_fields.get(name)
+    variable = (field.alias if field is not None and field.alias else None) or (
+        name if name.isupper() else f"ALGASYNC_{name.upper()}"
+    )
+    said = first["msg"].removeprefix("Value error, ")
+    return Told(said, code="invalid_setting", field=variable, exit_code=USAGE)
+
+
+def _of_servers(error: Exception) -> Told | None:
+    import sqlalchemy.exc
+    from kombu.exceptions import OperationalError as BrokerError
+
+    from deploy.local import NotRunningError, StartError
+
+    if isinstance(error, sqlalchemy.exc.ProgrammingError) and _sqlstate(error) in {"42P01", "3F000", "42704"}:
+        return Told(
+            "The database is reached, but it is not (fully) set up. Run: algasync migrate",
+            code="not_migrated",
+        )
+    if isinstance(error, (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError)):
+        said = " ".join(str(error.orig or error).split())
+        if _sqlstate(error) in {"22023", "42704"} and "role" in said:
+            return Told(f"{said}. Run: algasync migrate", code="not_migrated")
+        return Told(
+            f"PostgreSQL does not answer: {said} Nothing was changed. Check DATABASE_URL, or that the server runs.",
+            code="database_unreachable",
+            exit_code=UNREACHABLE,
+        )
+    if isinstance(error, BrokerError):
+        return Told(
+            f"RabbitMQ does not answer: {error}. Nothing was changed. Check BROKER_URL, or that the server runs.",
+            code="broker_unreachable",
+            exit_code=UNREACHABLE,
+        )
+    if isinstance(error, (NotRunningError, StartError)):
+        return Told(str(error), code="server_down", exit_code=UNREACHABLE)
+    return None
+
+
+def _sqlstate(error: object) -> str | None:
+    return getattr(getattr(error, "orig", None), "sqlstate", None)

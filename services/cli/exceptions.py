@@ -1,0 +1,339 @@
+"""`algasync exceptions`: what needs a person, why, and what to do about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+from uuid import UUID
+
+import typer
+
+from services.cli import console
+from services.cli.options import (
+    Actor,
+    After,
+    Because,
+    Before,
+    Company,
+    DryRun,
+    Json,
+    Limit,
+    Reason,
+    Since,
+    Tenant,
+    next_page,
+    said,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import Connection
+
+    from services.exceptions.exceptions import SyncException
+
+app = typer.Typer(no_args_is_help=True, help="The exception list: what needs a person.")
+
+Ids = Annotated[list[UUID], typer.Argument(help="The exceptions.")]
+Id = Annotated[UUID, typer.Argument(help="The exception.")]
+State = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="open, in_progress, ignored, resolved or all; several times for more. [open, in_progress]"
+    ),
+]
+
+
+@app.command("list", epilog="Example: algasync exceptions list --tenant acme --direction outbound --since 7d")
+def list_(
+    tenant: Tenant = None,
+    state: State = None,
+    type_: Annotated[
+        str | None, typer.Option("--type", help="Only this type, e.g. accounting_sync_export_error.")
+    ] = None,
+    cause: Annotated[str | None, typer.Option(help="Only this root cause.")] = None,
+    company: Company = None,
+    client: Annotated[str | None, typer.Option(help="Only this client's.")] = None,
+    direction: Annotated[
+        str | None, typer.Option(help="Only outbound, inbound, connection or fleet.")
+    ] = None,
+    since: Since = None,
+    before: Before = None,
+    limit: Limit = 50,
+    after: After = None,
+    json: Json = False,
+) -> None:
+    """List exceptions, newest first, with counts by state."""
+    from services.cli import wiring
+    from services.exceptions import exceptions
+
+    with wiring.transaction(tenant) as connection:
+        filters = exceptions.Filters(
+            tenant=tenant,
+            states=_states(state),
+            type=type_,
+            cause=cause,
+            company_id=wiring.company_id(connection, tenant, company),
+            client_id=client,
+            direction=direction,
+            since=since,
+            before=before,
+        )
+        page = exceptions.page(connection, filters, after=after, limit=limit)
+    if json:
+        console.result({"exceptions": page.exceptions, "counts": page.counts, "next": next_page(page.after)})
+        return
+    console.table(
+        ("ID", "AGE", "STATE", "WHAT", "CODE", "AMOUNT", "SEEN", "WHO"),
+        (
+            (
+                one.exception_id,
+                console.age(one.created_at),
+                one.state,
+                one.title,
+                one.code,
+                _amount(one),
+                one.occurrences,
+                one.assignee,
+            )
+            for one in page.exceptions
+        ),
+    )
+    console.note(", ".join(f"{number} {name}" for name, number in page.counts.items()))
+    if page.after:
+        console.note(f"more: --after {next_page(page.after)}")
+
+
+@app.command(epilog="Example: algasync exceptions show 0190b3c4-7d1e-7a55-9c1d-2f6c1b8a0d11")
+def show(exception_id: Id, tenant: Tenant = None, json: Json = False) -> None:
+    """Show one: what happened, why, how to fix it, its letters and its history."""
+    from services.cli import wiring
+    from services.exceptions import exceptions
+
+    with wiring.transaction(tenant) as connection:
+        shown = exceptions.show(connection, exception_id)
+    if json:
+        console.result({"exception": shown.exception, "letters": shown.letters, "history": shown.history})
+        return
+    one = shown.exception
+    document = f"{one.entity_kind} {one.number or one.entity_id}"
+    console.say(f"{one.title}\n\n  happened  {one.happened}\n  why       {one.why}\n  fix       {one.fix}\n")
+    console.facts(
+        (
+            ("state", f"{one.state}: {one.resolution}" if one.resolution else one.state),
+            ("about", f"{document} ({one.entity_id})" if one.number else document),
+            ("client", one.client_name or one.client_id),
+            ("amount", _amount(one)),
+            ("company", one.company_name or one.company_id),
+            ("cause", one.cause),
+            ("code", one.code),
+            ("seen", f"{one.occurrences} times, first {console.age(one.created_at)} ago"),
+            ("assigned to", one.assignee),
+            ("operation", one.operation_id and f"{one.operation_id} {one.operation_state}"),
+            ("attempt", one.operation_attempt),
+        )
+    )
+    if shown.letters:
+        console.say("\nDead letters")
+        rows = (
+            (x.letter_id, console.age(x.created_at), x.state, x.attempt, x.message) for x in shown.letters
+        )
+        console.table(("ID", "AGE", "STATE", "TRY", "MESSAGE"), rows)
+    console.say("\nHistory")
+    console.table(
+        ("WHEN", "WHO", "DID", "DETAILS"),
+        (
+            (entry.at, entry.actor, entry.action, {k: v for k, v in entry.details.items() if k not in _KNOWN})
+            for entry in shown.history
+        ),
+    )
+
+
+_KNOWN = frozenset({"exception_id", "operation_id"})
+
+
+@app.command(epilog="Example: algasync exceptions causes --tenant acme")
+def causes(tenant: Tenant = None, limit: Limit = 50, json: Json = False) -> None:
+    """List root causes, the widest first: one fix each."""
+    from services.cli import wiring
+    from services.exceptions import causes as root_causes
+
+    with wiring.transaction(tenant) as connection:
+        found = root_causes.page(connection, tenant, limit=limit)
+    if json:
+        console.result({"causes": found})
+        return
+    console.table(
+        ("CAUSE", "TENANT", "HAS", "RETRYABLE", "OLDEST", "FIX"),
+        ((c.cause, c.tenant, c.exceptions, c.releasable, console.age(c.oldest), c.fix) for c in found),
+    )
+
+
+@app.command(
+    epilog="Example: algasync exceptions retry --tenant acme --cause mapping:item:<company>:<service>"
+)
+def retry(
+    ids: Annotated[list[UUID] | None, typer.Argument(help="The exceptions; or name a --cause.")] = None,
+    tenant: Tenant = None,
+    cause: Annotated[str | None, typer.Option(help="All that this root cause holds up.")] = None,
+    because: Because = None,
+    dry_run: DryRun = False,
+    actor: Actor = None,
+    json: Json = False,
+) -> None:
+    """Try again what exceptions are about: a new attempt of the same operation."""
+    from services.cli import wiring
+    from services.exceptions import causes as root_causes
+    from services.exceptions import exceptions, replays
+
+    why = because or "retried from the command line"
+    if bool(ids) == bool(cause) or (cause and not tenant):
+        raise console.Told(
+            "name exceptions, or --cause together with --tenant",
+            code="nothing_chosen",
+            field="--cause",
+            exit_code=console.USAGE,
+        )
+    if cause and tenant:
+        with wiring.transaction(tenant) as connection:
+            found = root_causes.preview(connection, tenant, cause)
+            if not dry_run:
+                root_causes.release(connection, tenant, cause, str(actor), why)
+        _told(dry_run, [{"exception_id": one.exception_id, "what": one.title} for one in found], [])
+        return
+    if dry_run:
+        with wiring.transaction(tenant) as connection:
+            shown = [exceptions.get(connection, one) for one in ids or ()]
+        able = [one for one in shown if one.operation_id is None or one.operation_state == "failed"]
+        unable = [
+            _left(one.exception_id, f"its operation is {one.operation_state}")
+            for one in shown
+            if one not in able
+        ]
+        _told(True, [{"exception_id": one.exception_id, "what": one.title} for one in able], unable)
+        return
+    _each(ids or [], tenant, lambda connection, one: replays.retry(connection, one, str(actor), why))
+
+
+@app.command(epilog="Example: algasync exceptions ignore 0190b3c4-... --reason 'entered by hand'")
+def ignore(
+    ids: Ids, tenant: Tenant = None, reason: Reason = None, actor: Actor = None, json: Json = False
+) -> None:
+    """Accept exceptions as they are; the same trouble again is counted and stays ignored. `reopen` takes it back."""
+    from services.exceptions import lifecycle
+
+    why = said(reason, "--reason", "entered by hand")
+    _each(ids, tenant, lambda connection, one: lifecycle.ignore(connection, one, why, str(actor)))
+
+
+@app.command(epilog="Example: algasync exceptions reopen 0190b3c4-... --reason 'it matters after all'")
+def reopen(
+    ids: Ids, tenant: Tenant = None, reason: Reason = None, actor: Actor = None, json: Json = False
+) -> None:
+    """Put ignored or resolved exceptions back on the list."""
+    from services.exceptions import lifecycle
+
+    why = said(reason, "--reason", "it matters after all")
+    _each(ids, tenant, lambda connection, one: lifecycle.reopen(connection, one, why, str(actor)))
+
+
+@app.command(epilog="Example: algasync exceptions start 0190b3c4-...")
+def start(ids: Ids, tenant: Tenant = None, actor: Actor = None, json: Json = False) -> None:
+    """Say that somebody works on them."""
+    from services.exceptions import lifecycle
+
+    _each(ids, tenant, lambda connection, one: lifecycle.start(connection, one, str(actor)))
+
+
+@app.command(epilog="Example: algasync exceptions assign dana@msp.example 0190b3c4-...")
+def assign(
+    who: Annotated[str, typer.Argument(help="Whom; 'nobody' takes it away.")],
+    ids: Ids,
+    tenant: Tenant = None,
+    actor: Actor = None,
+    json: Json = False,
+) -> None:
+    """Give exceptions to somebody."""
+    from services.exceptions import lifecycle
+
+    assignee = None if who == "nobody" else who
+    _each(ids, tenant, lambda connection, one: lifecycle.assign(connection, one, assignee, str(actor)))
+
+
+@app.command(epilog="Example: algasync exceptions comment 0190b3c4-... 'asked the bookkeeper'")
+def comment(
+    exception_id: Id,
+    words: Annotated[str, typer.Argument(help="What to say.")],
+    tenant: Tenant = None,
+    actor: Actor = None,
+    json: Json = False,
+) -> None:
+    """Add a comment to an exception."""
+    from services.exceptions import lifecycle
+
+    _each(
+        [exception_id], tenant, lambda connection, one: lifecycle.comment(connection, one, words, str(actor))
+    )
+
+
+def _each(ids: list[UUID], tenant: str | None, act: Callable[[Connection, UUID], object]) -> None:
+    """Act on each in a transaction of its own; exit code 1 when one was refused."""
+    from services.cli import wiring
+    from services.database.engine import ALL_TENANTS
+    from services.refusals import Refusal
+
+    done: list[dict[str, Any]] = []
+    left: list[dict[str, Any]] = []
+    with wiring.fleet_database(pool_size=1) as database:
+        for one in ids:
+            try:
+                with database.transaction(tenant or ALL_TENANTS) as connection:
+                    act(connection, one)
+                    done.append({"exception_id": one})
+            except Refusal as refusal:
+                left.append(_left(one, refusal.sentence))
+    _told(False, done, left)
+
+
+def _left(exception_id: UUID, sentence: str) -> dict[str, Any]:
+    return {"exception_id": exception_id, "message": sentence}
+
+
+def _told(dry_run: bool, done: list[dict[str, Any]], left: list[dict[str, Any]]) -> None:
+    if console.mode.json:
+        console.result({"dry_run": dry_run, "done": done, "refused": left})
+    else:
+        for one in done:
+            console.say(
+                f"{'would do' if dry_run else 'done'}  {one['exception_id']}  {one.get('what', '')}".rstrip()
+            )
+        for one in left:
+            console.note(one["message"])
+        console.say(f"{len(done)} {'would be ' if dry_run else ''}done, {len(left)} refused.")
+    if left:
+        raise typer.Exit(console.FAILED)
+
+
+def _states(written: list[str] | None) -> tuple[str, ...]:
+    from services.exceptions import exceptions
+
+    if written is None:
+        return exceptions.NEED_SOMEBODY
+    if "all" in written:
+        return ()
+    for one in written:
+        if one not in exceptions.STATES:
+            raise console.Told(
+                f"{one!r} is none of {', '.join(exceptions.STATES)}, all",
+                code="invalid_value",
+                field="--state",
+                exit_code=console.USAGE,
+            )
+    return tuple(written)
+
+
+def _amount(one: SyncException) -> str | None:
+    from messages.money import Money
+
+    if one.amount is None or one.currency is None:
+        return None
+    return str(Money(one.amount, one.currency))
