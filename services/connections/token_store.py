@@ -14,6 +14,7 @@ from services.quickbooks.oauth import TokenSet
 
 _READ = text(
     """SELECT t.tenant_id, c.state, t.version, t.access_token, t.refresh_token, t.refreshing_since,
+              extract(epoch FROM clock_timestamp() - t.refreshing_since)::float8,
               extract(epoch FROM t.access_expires_at - clock_timestamp())::float8,
               t.refresh_expires_at <= clock_timestamp(),
               coalesce(t.hard_expires_at <= clock_timestamp(), false)
@@ -62,6 +63,7 @@ class Held:
     access_token: str = field(repr=False)
     refresh_token: str = field(repr=False)
     refreshing_since: datetime | None  # a refresh that never told what came of it
+    marked_for: float | None  # seconds since then
     seconds_left: float  # of the access token
     lapsed: bool  # the refresh token was not used for its whole life
     over: bool  # Intuit's hard limit has passed
@@ -72,8 +74,8 @@ def read(connection: Connection, vault: Vault, company_id: UUID) -> Held | None:
     row = connection.execute(_READ, {"company": company_id}).one_or_none()
     if row is None:
         return None
-    tenant, state, version, access, refresh, since, seconds, lapsed, over = row
-    return Held(tenant, state, version, vault.open(access), vault.open(refresh), since, seconds, lapsed, over)
+    tenant, state, version, access, refresh, *rest = row
+    return Held(tenant, state, version, vault.open(access), vault.open(refresh), *rest)
 
 
 def put(connection: Connection, vault: Vault, tenant: str, company_id: UUID, tokens: TokenSet) -> None:

@@ -34,6 +34,7 @@ from services.refusals import Refusal
 EARLY = 300.0  # seconds before its end at which an access token is renewed instead of used
 PROACTIVE = 900.0  # seconds before its end at which the scheduler renews it, so that no export waits for that
 ENOUGH = 30.0  # seconds an access token must still live to be used when Intuit cannot be reached
+REST = 30.0  # seconds after a refresh was cut off before Intuit is asked again: it may still be at the first
 STORE_WITHIN = 60.0  # seconds for which storing a new token is tried; losing one may cost a reconnect
 
 _LOCK = text("SELECT pg_advisory_lock(hashtextextended('company_token:' || :company, 0))")
@@ -69,12 +70,19 @@ class Tokens:
     """The wire's tokens. One per process; safe to share between threads."""
 
     def __init__(
-        self, database: Database, intuit: Intuit, attention: Attention, tenant: str = ALL_TENANTS
+        self,
+        database: Database,
+        intuit: Intuit,
+        attention: Attention,
+        tenant: str = ALL_TENANTS,
+        *,
+        rest: float = REST,
     ) -> None:
         self._database = database
         self._intuit = intuit
         self._attention = attention
         self._tenant = tenant
+        self._rest = rest
         self._hot: dict[UUID, _Hot] = {}
         self._flights: dict[str, threading.Lock] = {}
 
@@ -173,6 +181,11 @@ class Tokens:
             held = self._connected(company_id, stored)
             if held.version != seen:
                 return self._keep(company_id, held)
+            if held.marked_for is not None and held.marked_for < self._rest:
+                raise NotSent(
+                    f"a refresh was cut off {held.marked_for:.0f} s ago; Intuit is asked again when"
+                    f" {self._rest:.0f} s have passed"
+                )
             oauth = self._oauth(connection, held.tenant)
             ended = _ended(held)
             if ended is None:

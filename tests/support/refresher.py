@@ -1,0 +1,40 @@
+"""A process that refreshes one company's token from several threads, for tests that kill it.
+
+`python -m tests.support.refresher <json>`: prints one line when it starts, and at its end the tokens it ended with.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from services.connections.tokens import Tokens
+from services.database import Database, Role
+from tests.support.intuit import Noted, intuit_of
+from tests.support.sandbox import Sandbox
+
+
+def main(order: dict[str, Any]) -> None:
+    """Let `threads` refresh `times` times each, every one rejecting the token it was given last."""
+    sandbox = Sandbox(order["api"], order["control"])
+    intuit = intuit_of(sandbox, key=order["key"])
+    with Database(order["database"], Role.FLEET) as database:
+        tokens = Tokens(database, intuit, Noted(), rest=order["rest"])
+
+        def refresh(_: int) -> str:
+            token = tokens.access_token(order["company"])
+            for _ in range(order["times"]):
+                token = tokens.refresh(order["company"], token)
+            return token
+
+        sys.stdout.write("started\n")
+        sys.stdout.flush()
+        with ThreadPoolExecutor(order["threads"]) as pool:
+            ended = list(pool.map(refresh, range(order["threads"])))
+    sys.stdout.write(json.dumps(ended) + "\n")
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))
