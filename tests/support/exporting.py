@@ -140,7 +140,11 @@ class Straight:
         """The company needs a reconnect."""
         self.disconnected.append(company_id)
         connection.execute(
-            text("UPDATE company SET state = 'expired' WHERE company_id = :id"), {"id": company_id}
+            text(
+                """UPDATE company SET state = 'expired', attention_reason = 'revoked', attention_since = now()
+                    WHERE company_id = :id"""
+            ),
+            {"id": company_id},
         )
 
 

@@ -1,0 +1,114 @@
+"""The dispatcher: one leader that sends a command for every operation that is due.
+
+Polling of a partial index, 5 ms after work was found up to 25 ms when idle: cheaper than NOTIFY in every
+producer's transaction, and it never misses a late commit.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import structlog
+from prometheus_client import Counter, Gauge
+from sqlalchemy.exc import DBAPIError
+
+from messages import commands
+from outbox.frames import Message
+from outbox.publisher import BrokerUnavailable, Receipt
+from services.database import Database
+from services.database.leadership import Leadership, lead
+from services.ledger import dispatch
+from services.ledger.dispatch import Command
+from workers.encoder import COMMAND
+from workers.topology import WORK
+
+log = structlog.get_logger()
+
+BATCH: Final = 500  # commands a round
+SHORTEST, LONGEST = 0.005, 0.025  # seconds between two looks
+REST: Final = 1.0  # seconds while broker or database cannot be reached
+
+SENT = Counter("algasync_commands_sent_total", "Commands the broker confirmed", ["queue"])
+TROUBLED = Counter(
+    "algasync_commands_troubled_total", "Commands the broker returned, refused or kept silent about"
+)
+LEADING = Gauge("algasync_dispatcher_leading", "1 while this process dispatches")
+
+
+class Publishes(Protocol):
+    """What carries commands: `outbox.publisher.Publisher`, or the in-process broker."""
+
+    def publish(self, messages: Sequence[Message]) -> Receipt:
+        """Publish and say what became of each. Raises `BrokerUnavailable` when nothing was published."""
+
+    def idle(self, seconds: float = 0.0) -> None:
+        """Wait, listening to what the broker says by itself."""
+
+
+@dataclass(slots=True)
+class Dispatcher:
+    """Sends what is due, while leading. `in_flight` is how many operations of a company may be under way."""
+
+    database: Database
+    publisher: Publishes
+    in_flight: int
+
+    def run(self, stop: threading.Event) -> None:
+        """Dispatch until `stop`; stand by while another process leads."""
+        while not stop.is_set():
+            try:
+                with lead(self.database, "dispatcher", stop) as leadership:
+                    if leadership is not None:
+                        LEADING.set(1)
+                        self._work(leadership, stop)
+            except DBAPIError as error:
+                log.warning("dispatcher_rests", because="database", error=type(error).__name__, seconds=REST)
+                stop.wait(REST)
+            finally:
+                LEADING.set(0)
+
+    def _work(self, leadership: Leadership, stop: threading.Event) -> None:
+        pause = SHORTEST
+        while not stop.is_set():
+            try:
+                sent = self.round(leadership)
+                pause = SHORTEST if sent else min(pause * 1.5, LONGEST)
+                self.publisher.idle(0)
+                stop.wait(pause)
+            except BrokerUnavailable as error:
+                log.warning("dispatcher_rests", because="broker", error=str(error), seconds=REST)
+                stop.wait(REST)
+
+    def round(self, leadership: Leadership) -> int:
+        """Send one batch of what is due; returns how many the broker confirmed."""
+        with leadership.transaction() as connection:
+            due = dispatch.due(connection, in_flight=self.in_flight, limit=BATCH)
+        if not due:
+            return 0
+        receipt = self.publisher.publish([_message(command) for command in due])
+        confirmed = [due[place] for place in receipt.confirmed]
+        if receipt.troubled:
+            TROUBLED.inc(len(receipt.troubled))
+            log.warning("commands_not_confirmed", count=len(receipt.troubled), returned=len(receipt.returned))
+        if confirmed:
+            with leadership.transaction() as connection:
+                dispatch.sent(connection, confirmed)
+            for command in confirmed:
+                SENT.labels(command.queue).inc()
+        return len(confirmed)
+
+
+def _message(command: Command) -> Message:
+    body = commands.encode(commands.Command(operation_id=command.operation_id, attempt=command.attempt))
+    return Message(
+        exchange=WORK.name,
+        routing_key=command.queue,
+        message_id=str(command.operation_id),
+        type=COMMAND,
+        content_type=commands.CONTENT_TYPE,
+        body=body,
+        headers={"tenant": command.tenant_id, "attempt": str(command.attempt)},
+    )
