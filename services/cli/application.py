@@ -19,6 +19,7 @@ from services.cli import (
     mappings,
     operations,
     pauses,
+    processes,
 )
 from services.cli.console import FAILED, fail
 from services.cli.errors import in_words
@@ -56,6 +57,16 @@ app.add_typer(mappings.app, name="mappings")
 app.command("pause")(pauses.pause)
 app.command("resume")(pauses.resume)
 app.command("migrate")(maintenance.migrate)
+for process in (
+    processes.relay,
+    processes.workers,
+    processes.dispatcher,
+    processes.scheduler,
+    processes.collector,
+    processes.api,
+    processes.sandbox,
+):
+    app.command(process.__name__, rich_help_panel="Processes")(process)
 app.command("doctor")(maintenance.doctor)
 
 

@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import requests
 
@@ -157,7 +156,10 @@ class LocalFleet:
             self.broker = "a private RabbitMQ node (set BROKER_URL to use another)"
             self._servers.insert(0, node)
         else:
-            self.broker = "in-process (no RabbitMQ on this machine: `make run-rabbitmq` installs one, BROKER_URL uses another)"
+            self.broker = (
+                "in-process (no RabbitMQ on this machine: `make run-rabbitmq` installs one,"
+                " BROKER_URL uses another)"
+            )
 
     def _spawn(self, role: str) -> None:
         command = [sys.executable, "-m", "services.cli", role]

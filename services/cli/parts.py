@@ -1,0 +1,109 @@
+"""The parts of a fleet process, built from settings: what the processes' commands and `up` share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import Connection, text
+
+from services.cli import wiring
+from services.configuration import Configuration
+from services.connections.application import Application
+from services.connections.clients import Clients
+from services.connections.companies import Company
+from services.connections.intuit import Intuit
+from services.connections.vault import Vault
+from services.database import Database, Role
+from services.database.engine import ALL_TENANTS
+from services.exceptions import desk, letters
+from services.exceptions.desk import ExceptionDesk, Subject
+from services.exceptions.letters import Letter
+from services.ledger.intake import Intake
+from services.ledger.ports import Problem
+from services.ledger.runner import Runner
+from services.outbound.effects import Effects
+from services.outbound.handlers import HANDLERS
+from workers.fleet import Fleet
+
+CONNECTION_EXPIRED = "accounting_connection_expired"
+
+
+class ConnectionAttention:
+    """Puts connections that need a person on the exception list, one a company, and takes them off again."""
+
+    def needed(self, connection: Connection, company: Company, problem: Problem) -> None:
+        """Open the exception of this company, or count a repeat of the open one."""
+        desk.report(connection, _subject(company), problem)
+
+    def settled(self, connection: Connection, company: Company, resolution: str) -> None:
+        """Close what is open for this company's connection."""
+        desk.resolve(connection, _subject(company), CONNECTION_EXPIRED, resolution)
+
+
+def _subject(company: Company) -> Subject:
+    return Subject(
+        tenant=company.tenant_id,
+        kind="connection",
+        id=str(company.company_id),
+        direction="connection",
+        company_id=company.company_id,
+    )
+
+
+def intuit(settings: Configuration) -> Intuit:
+    """Settings, app credentials and addresses of Intuit."""
+    return Intuit(settings, Application(), Vault.of(settings))
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """One process' parts; `close` when it ends."""
+
+    database: Database
+    clients: Clients
+    intake: Intake
+    runner: Runner
+
+    def fleet(self) -> Fleet:
+        """What the actors call."""
+        return Fleet(
+            intake=lambda body, _: self.intake.take_over(body),
+            run=self.runner.run,
+            file_letter=self.file_letter,
+            ask_database=self.ask_database,
+        )
+
+    def file_letter(self, letter: Letter) -> object:
+        """File a dead letter in a transaction of its own."""
+        with self.database.transaction(ALL_TENANTS) as connection:
+            return letters.file(connection, letter)
+
+    def ask_database(self) -> object:
+        """Return when the database can be worked with, raise when it cannot."""
+        with self.database.transaction(ALL_TENANTS) as connection:
+            return connection.execute(text("SELECT 1")).scalar_one()
+
+    def close(self) -> None:
+        """Close the pools of database and HTTP."""
+        self.clients.close()
+        self.database.close()
+
+
+def parts(settings: Configuration, *, threads: int, application: str) -> Parts:
+    """Build the parts of a process that works with `threads` threads."""
+    database = Database(
+        wiring.database_url(settings), Role.FLEET, pool_size=threads + 4, application=application
+    )
+    clients = Clients(database, intuit(settings), ConnectionAttention())
+    desk_ = ExceptionDesk()
+    runner = Runner(
+        database,
+        HANDLERS,
+        clients,
+        desk_,
+        lease=timedelta(seconds=settings.lease_seconds),
+        call_within=timedelta(seconds=settings.call_seconds),
+        replay_within=timedelta(hours=settings.unknown_outcome_hours),
+    )
+    return Parts(database, clients, Intake(database, Effects(), desk_), runner)

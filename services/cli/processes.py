@@ -1,0 +1,178 @@
+"""Commands that are processes: each runs until SIGTERM or Ctrl-C and can be started on its own, on any machine.
+
+They take all settings from the environment: DATABASE_URL, BROKER_URL and the ALGASYNC_ ones.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from services.cli.console import UNREACHABLE, Told
+
+if TYPE_CHECKING:
+    from services.configuration import Configuration
+
+Threads = Annotated[int | None, typer.Option(help="Threads; the setting ALGASYNC_WORKER_THREADS by default.")]
+Port = Annotated[int, typer.Option(help="Port of /healthz, /readyz and /metrics; 0 takes a free one.")]
+
+
+def relay(port: Port = 0) -> None:
+    """Publish what was emitted, with confirms, until it is taken over. Several may run at once.
+
+    Example: algasync relay
+    """
+    from outbox.relay import Relay
+
+    from services.cli import wiring
+    from services.database import to_driver_url
+    from workers import health
+
+    settings, stop = _begin()
+    with health.serve("127.0.0.1", port, faults=list, obstacles=list):
+        Relay(to_driver_url(wiring.database_url(settings)), _broker(settings)).run(stop)
+
+
+def dispatcher(port: Port = 0) -> None:
+    """Send commands for operations that are due. Several may run; one leads, the others stand by.
+
+    Example: algasync dispatcher
+    """
+    from outbox.publisher import Publisher
+    from services.cli import wiring
+    from workers import health
+    from workers.dispatcher import Dispatcher
+    from workers.topology import WORK
+
+    settings, stop = _begin()
+    database = wiring.fleet_database(application="algasync dispatcher")
+    with (
+        health.serve("127.0.0.1", port, faults=list, obstacles=list),
+        database,
+        Publisher(_broker(settings), exchanges=[WORK]) as publisher,
+    ):
+        Dispatcher(database, publisher, settings.in_flight_per_company).run(stop)
+
+
+def scheduler(port: Port = 0) -> None:
+    """Do what goes by the clock: sweeps, retention, token upkeep. Several may run; one leads.
+
+    Example: algasync scheduler
+    """
+    from services.cli import parts
+    from services.cli.jobs import jobs
+    from workers import health, scheduler
+
+    settings, stop = _begin()
+    made = parts.parts(settings, threads=2, application="algasync scheduler")
+    with health.serve("127.0.0.1", port, faults=list, obstacles=list):
+        scheduler.run(made.database, jobs(made), stop)
+    made.close()
+
+
+def workers(threads: Threads = None, port: Port = 0) -> None:
+    """Take over billing events and carry out operations against QuickBooks.
+
+    SIGTERM stops taking, finishes what is running within ALGASYNC_DRAIN_SECONDS and exits 0.
+
+    Example: algasync workers --threads 16
+    """
+    from services.cli import parts
+    from workers import process
+
+    settings, stop = _begin(signals=False)
+    count = threads or settings.worker_threads
+    made = parts.parts(settings, threads=count, application="algasync workers")
+    code = process.run(
+        _broker(settings),
+        made.fleet(),
+        threads=count,
+        call_seconds=settings.call_seconds,
+        lease_seconds=settings.lease_seconds,
+        drain_seconds=settings.drain_seconds,
+        port=port,
+        stop=stop,
+    )
+    made.close()
+    raise typer.Exit(code)
+
+
+def collector(port: Port = 0) -> None:
+    """File dead letters of the broker in the database, where they never expire.
+
+    Example: algasync collector
+    """
+    from services.cli import parts
+    from workers import collector, health
+
+    settings, stop = _begin()
+    made = parts.parts(settings, threads=1, application="algasync collector")
+    with health.serve("127.0.0.1", port, faults=list, obstacles=list):
+        collector.run(_broker(settings), made.fleet(), stop)
+    made.close()
+
+
+def api() -> None:
+    """Serve the HTTP API, its docs page and the connect pages.
+
+    Example: ALGASYNC_API_PORT=8400 algasync api
+    """
+    from services.api import server
+    from services.cli import parts
+
+    settings, stop = _begin()
+    server.run(settings, stop, attention=parts.ConnectionAttention())
+
+
+def sandbox(
+    port: Annotated[int, typer.Option(help="Port that stands for Intuit; 0 takes a free one.")] = 0,
+    control_port: Annotated[int, typer.Option(help="Port of the bookkeeper and the bad day.")] = 0,
+    state: Annotated[Path | None, typer.Option(help="File that keeps the books over a restart.")] = None,
+) -> None:
+    """Run a QuickBooks Online company of your own, for development and tests.
+
+    The first line on standard output is its addresses as JSON.
+
+    Example: algasync sandbox --port 8500 --control-port 8501 --state books.journal
+    """
+    from services.sandbox import server
+    from services.sandbox.settings import Settings
+
+    server.run(Settings(state=state), port, control_port)
+
+
+def _begin(*, signals: bool = True) -> tuple[Configuration, threading.Event]:
+    """Settings and logs of this process, and the event that ends it."""
+    from services.cli import logs
+    from services.configuration import configuration
+
+    settings, stop = configuration(), threading.Event()
+    logs.configure(settings.log_format, settings.log_level)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    if signals:
+        signal.signal(signal.SIGTERM, end)
+        signal.signal(signal.SIGINT, end)
+    return settings, stop
+
+
+def _broker(settings: Configuration) -> str:
+    from services.cli import wiring
+
+    url = wiring.broker_url(settings)
+    if not url:
+        raise Told(
+            "there is no broker: BROKER_URL is not set and no private RabbitMQ node runs here."
+            " Set BROKER_URL=amqp://..., or start everything with: algasync up",
+            code="no_broker",
+            field="BROKER_URL",
+            exit_code=UNREACHABLE,
+        )
+    return url
