@@ -131,10 +131,11 @@ class _Claim(TypedDict):
 
 
 class _Failed(Exception):
-    def __init__(self, code: str, sentence: str = "") -> None:
+    def __init__(self, code: str, *, sentence: str = "", return_to: str = "") -> None:
         super().__init__(code)
         self.code = code
         self.sentence = sentence or FAILURES[code]
+        self.return_to = return_to
 
 
 def begin(
@@ -234,7 +235,7 @@ def finish(
         company = _connect(database, intuit, attention, returned, attempt)
     except _Failed as failed:
         _log.warning("connect_failed", code=failed.code)
-        return Outcome(failed.code, failed.sentence, return_to)
+        return Outcome(failed.code, failed.sentence, return_to or failed.return_to)
     except Exception:
         _log.exception("connect_failed", code="oauth_failed")
         return Outcome("oauth_failed", FAILURES["oauth_failed"], return_to)
@@ -286,20 +287,22 @@ def _admitted(database: Database, returned: Returned) -> Any:
     with database.transaction(tenant) as connection:
         values = {"hash": _hash(returned.state)}
         attempt = connection.execute(_RETURNED, values).one_or_none()
-        if attempt is None or attempt.used:
+        if attempt is None or not hmac.compare_digest(attempt.browser_hash, _hash(returned.cookie)):
             raise _Failed("invalid_state")
-        if not hmac.compare_digest(attempt.browser_hash, _hash(returned.cookie)):
-            raise _Failed("invalid_state")
+        if attempt.used:
+            raise _Failed("invalid_state", return_to=attempt.return_to)
         if attempt.expired:
-            raise _Failed("session_expired")
+            raise _Failed("session_expired", return_to=attempt.return_to)
         connection.execute(_USED, values)
     return attempt
 
 
 def _check_answer(returned: Returned) -> None:
     if returned.error:
-        code = returned.error if _INTUIT_ERROR.fullmatch(returned.error) else "oauth_failed"
-        raise _Failed(code, FAILURES.get(code) or f"Intuit refused the connection ({code}). Start it again.")
+        word = _INTUIT_ERROR.fullmatch(returned.error) is not None and returned.error != SUCCESS
+        code = returned.error if word else "oauth_failed"
+        told = FAILURES.get(code) or f"Intuit refused the connection ({code}). Start it again."
+        raise _Failed(code, sentence=told)
     if not returned.code or not returned.realm_id:
         raise _Failed("missing_params")
 
