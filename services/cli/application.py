@@ -20,6 +20,7 @@ from services.cli import (
     operations,
     pauses,
     processes,
+    recovery,
 )
 from services.cli.console import FAILED, fail
 from services.cli.errors import in_words
@@ -68,6 +69,7 @@ for process in (
 ):
     app.command(process.__name__, rich_help_panel="Processes")(process)
 app.command("doctor")(maintenance.doctor)
+app.command("recover")(recovery.recover)
 
 
 def run() -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection
-
 from services.cli.parts import Parts
-from services.ledger import sweep
+from services.exceptions import upkeep
+from services.ledger import retention, sweep
 from workers.scheduler import Job
 
 SWEEP = 2.0  # seconds; a dead worker's operation goes on at most this long after its lease
+UPKEEP = 60.0  # seconds
+RETENTION = 600.0  # seconds; a batch each time
 
 
 def jobs(parts: Parts) -> list[Job]:
     """All jobs of this installation."""
-    return [Job("liveness_sweep", SWEEP, _sweep)]
+    return [
+        Job("liveness_sweep", SWEEP, sweep.sweep),
+        Job("exception_sweep", UPKEEP, upkeep.sweep),
+        Job("letters_rebuilt", UPKEEP, upkeep.rebuild),
+        Job("ledger_retention", RETENTION, retention.forget),
+    ]
 
-
-def _sweep(connection: Connection) -> object:
-    return sweep.sweep(connection)

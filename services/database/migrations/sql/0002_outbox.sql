@@ -19,8 +19,8 @@ CREATE TABLE outbox_event (
   due_at         timestamptz,
   published_at   timestamptz,                   -- NULL: no broker has confirmed it
   publications   integer NOT NULL DEFAULT 0,
-  failures       integer NOT NULL DEFAULT 0     -- times the broker returned or refused it since it last took it
-) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_cost_delay = 0,
+  failures       integer NOT NULL DEFAULT 0     -- times the broker returned or refused it
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_cost_delay = 0,
         autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000);
 ALTER TABLE outbox_event ALTER COLUMN body SET STORAGE EXTERNAL;  -- short-lived: compressing it costs more than it saves
 CREATE INDEX outbox_event_fresh ON outbox_event (xid, id) WHERE due_at IS NULL;

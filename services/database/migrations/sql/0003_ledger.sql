@@ -16,6 +16,7 @@ CREATE TABLE event (
   UNIQUE (tenant_id, document_kind, document_id, sequence)
 );
 CREATE INDEX event_waiting ON event (received_at) WHERE state = 'waiting';
+CREATE INDEX event_age ON event (received_at);
 SELECT protect('event', 'SELECT', 'SELECT, INSERT, UPDATE, DELETE');
 
 -- What the PSA billed. A placeholder (applied_sequence 0) exists so that waiting and providing can lock it.
@@ -86,6 +87,7 @@ CREATE INDEX operation_due ON operation (company_id, lane, due_at) WHERE state I
 CREATE INDEX operation_unfinished ON operation (tenant_id, document_kind, document_id, revision)
   WHERE state IN ('queued', 'running', 'waiting', 'scheduled', 'failed');
 CREATE INDEX operation_in_flight ON operation (company_id) WHERE state = 'running' OR dispatched_at IS NOT NULL;
+CREATE INDEX operation_age ON operation (finished_at) WHERE finished_at IS NOT NULL;
 CREATE INDEX operation_lease ON operation (lease_until) WHERE state = 'running';
 CREATE INDEX operation_listed ON operation (tenant_id, state, created_at, operation_id);
 CREATE INDEX operation_document ON operation (tenant_id, document_kind, document_id);

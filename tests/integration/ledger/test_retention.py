@@ -1,0 +1,57 @@
+"""Retention: only what is long done goes, and a document's place in its history is never forgotten."""
+
+from __future__ import annotations
+
+from sqlalchemy import text
+
+from services.database import Database
+from services.ledger import retention
+from tests.support.ledger import TENANT, company, operation, read
+
+
+def test_only_what_is_long_done_is_forgotten(fleet: Database) -> None:
+    """Unfinished and failed operations stay however old they are."""
+    with fleet.transaction(TENANT) as connection:
+        company_id = company(connection)
+        done, fresh, failed = (operation(connection, company_id) for _ in range(3))
+        for operation_id, state, age in ((done, "succeeded", 500), (fresh, "succeeded", 1)):
+            connection.execute(
+                text(
+                    """UPDATE operation SET state = :state,
+                              finished_at = clock_timestamp() - make_interval(days => :age) WHERE operation_id = :id"""
+                ),
+                {"state": state, "age": age, "id": operation_id},
+            )
+        connection.execute(
+            text("UPDATE operation SET state = 'failed', created_at = '2020-01-01' WHERE operation_id = :id"),
+            {"id": failed},
+        )
+    with fleet.transaction("*") as connection:
+        assert retention.forget(connection) == {"operations": 1, "events": 0}
+        assert read(connection, fresh).state == "succeeded"
+        assert read(connection, failed).state == "failed"
+
+
+def test_the_newest_event_of_a_document_stays(fleet: Database) -> None:
+    """Earlier events of a document go; the one that says where its sequence stands is kept."""
+    with fleet.transaction(TENANT) as connection:
+        connection.execute(
+            text(
+                """INSERT INTO document (tenant_id, kind, document_id, state, applied_sequence)
+                   VALUES (:t, 'invoice', 'i1', 'finalized', 2)"""
+            ),
+            {"t": TENANT},
+        )
+        for sequence in (1, 2):
+            connection.execute(
+                text(
+                    """INSERT INTO event (event_id, tenant_id, type, document_kind, document_id, sequence, data,
+                                          occurred_at, state, received_at)
+                       VALUES (gen_random_uuid(), :t, 'invoice.finalized.v1', 'invoice', 'i1', :s, '{}', now(),
+                               'applied', '2020-01-01')"""
+                ),
+                {"t": TENANT, "s": sequence},
+            )
+    with fleet.transaction("*") as connection:
+        assert retention.forget(connection) == {"operations": 0, "events": 1}
+        assert connection.execute(text("SELECT sequence FROM event")).scalar_one() == 2
