@@ -87,6 +87,10 @@ def create_control(world: World) -> FastAPI:
     async def refused(_request: Request, refusal: Refusal) -> Response:
         return Response(refusal.body(world.clock.now()), refusal.status, media_type="application/json")
 
+    @app.get("/healthz")
+    async def healthy() -> Response:
+        return reply({"status": "ok"})
+
     @app.get("/")
     async def overview() -> Response:
         companies = [summary(company) for company in world.companies.values()]
