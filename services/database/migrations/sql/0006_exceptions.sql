@@ -90,22 +90,22 @@ CREATE FUNCTION letter_emit_again(which uuid) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = algasync, pg_catalog, pg_temp AS $$
 DECLARE
   scope text := current_setting('algasync.tenant', true);
-  found letter;
+  dead  letter;
   event jsonb;
   rule  event_type;
 BEGIN
-  SELECT * INTO found FROM letter l
+  SELECT * INTO dead FROM letter l
    WHERE l.letter_id = which AND l.event_id IS NOT NULL AND l.tenant_id IS NOT NULL
      AND (l.tenant_id = scope OR (scope = '*' AND session_user_may_cross()));
   IF NOT FOUND THEN
     RAISE EXCEPTION 'letter % holds no event of this tenant', which USING ERRCODE = 'no_data_found';
   END IF;
-  event := convert_from(found.body, 'UTF8')::jsonb;
+  event := convert_from(dead.body, 'UTF8')::jsonb;
   SELECT * INTO STRICT rule FROM event_type t
    WHERE t.exchange = 'billing' AND 'com.algapsa.billing.' || t.type = event ->> 'type';
   INSERT INTO outbox_event (event_id, tenant_id, exchange, type, document_kind, subject, sequence, body, traceparent)
-    VALUES (found.event_id, found.tenant_id, 'billing', rule.type, rule.document_kind, event ->> 'subject',
-            (event ->> 'sequence')::bigint, convert_from(found.body, 'UTF8'), event ->> 'traceparent')
+    VALUES (dead.event_id, dead.tenant_id, 'billing', rule.type, rule.document_kind, event ->> 'subject',
+            (event ->> 'sequence')::bigint, convert_from(dead.body, 'UTF8'), event ->> 'traceparent')
     ON CONFLICT (event_id) DO UPDATE SET due_at = clock_timestamp();
 END $$;
 GRANT EXECUTE ON FUNCTION letter_emit_again TO algasync_api, algasync_fleet;
