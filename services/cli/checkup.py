@@ -19,6 +19,9 @@ from workers.verification import Finding, Severity, verify
 
 OLDEST, NEWEST = 15, 18  # versions of PostgreSQL
 
+_STUCK = text(
+    """SELECT count(*) FROM event WHERE state = 'waiting' AND received_at < clock_timestamp() - interval '1 hour'"""
+)
 _SILENT = text(
     """SELECT count(*) FROM operation o WHERE o.state = 'failed'
           AND NOT EXISTS (SELECT FROM exception e WHERE e.operation_id = o.operation_id AND e.state <> 'resolved')"""
@@ -119,6 +122,15 @@ def _ledger(connection: Connection) -> Iterator[Finding]:
             f"has {count} operations that break the liveness invariant ({violation})",
             "the dispatcher's sweep repairs them within seconds, so either it just happened or none runs",
             "run doctor again; if they stay, start a dispatcher: algasync dispatcher",
+        )
+    stuck = connection.execute(_STUCK).scalar_one()
+    if stuck:
+        yield Finding(
+            Severity.WARNING,
+            "ledger",
+            f"has {stuck} events that wait more than an hour for an earlier one of their document",
+            "events of a document are applied in their order, and one is missing",
+            "replay its dead letter (algasync dead-letters list --queue intake), or emit it again",
         )
     silent = connection.execute(_SILENT).scalar_one()
     if silent:

@@ -5,50 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
 from services.cli import wiring
 from services.configuration import Configuration
 from services.connections.application import Application
 from services.connections.clients import Clients
-from services.connections.companies import Company
 from services.connections.intuit import Intuit
 from services.connections.vault import Vault
 from services.database import Database, Role
 from services.database.engine import ALL_TENANTS
-from services.exceptions import desk, letters
-from services.exceptions.desk import ExceptionDesk, Subject
+from services.exceptions import letters
+from services.exceptions.attention import ConnectionAttention
+from services.exceptions.desk import ExceptionDesk
 from services.exceptions.letters import Letter
 from services.ledger.intake import Intake
-from services.ledger.ports import Problem
 from services.ledger.runner import Runner
 from services.outbound.effects import Effects
 from services.outbound.handlers import HANDLERS
 from workers.fleet import Fleet
-
-CONNECTION_EXPIRED = "accounting_connection_expired"
-
-
-class ConnectionAttention:
-    """Puts connections that need a person on the exception list, one a company, and takes them off again."""
-
-    def needed(self, connection: Connection, company: Company, problem: Problem) -> None:
-        """Open the exception of this company, or count a repeat of the open one."""
-        desk.report(connection, _subject(company), problem)
-
-    def settled(self, connection: Connection, company: Company, resolution: str) -> None:
-        """Close what is open for this company's connection."""
-        desk.resolve(connection, _subject(company), CONNECTION_EXPIRED, resolution)
-
-
-def _subject(company: Company) -> Subject:
-    return Subject(
-        tenant=company.tenant_id,
-        kind="connection",
-        id=str(company.company_id),
-        direction="connection",
-        company_id=company.company_id,
-    )
 
 
 def intuit(settings: Configuration) -> Intuit:
@@ -96,14 +71,14 @@ def parts(settings: Configuration, *, threads: int, application: str) -> Parts:
         wiring.database_url(settings), Role.FLEET, pool_size=threads + 4, application=application
     )
     clients = Clients(database, intuit(settings), ConnectionAttention())
-    desk_ = ExceptionDesk()
+    desk = ExceptionDesk()
     runner = Runner(
         database,
         HANDLERS,
         clients,
-        desk_,
+        desk,
         lease=timedelta(seconds=settings.lease_seconds),
         call_within=timedelta(seconds=settings.call_seconds),
         replay_within=timedelta(hours=settings.unknown_outcome_hours),
     )
-    return Parts(database, clients, Intake(database, Effects(), desk_), runner)
+    return Parts(database, clients, Intake(database, Effects(), desk), runner)

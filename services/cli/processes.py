@@ -28,7 +28,6 @@ def relay(port: Port = 0) -> None:
     Example: algasync relay
     """
     from outbox.relay import Relay
-
     from services.cli import wiring
     from services.database import to_driver_url
     from workers import health
@@ -123,10 +122,10 @@ def api() -> None:
     Example: ALGASYNC_API_PORT=8400 algasync api
     """
     from services.api import server
-    from services.cli import parts
+    from services.exceptions.attention import ConnectionAttention
 
     settings, stop = _begin()
-    server.run(settings, stop, attention=parts.ConnectionAttention())
+    server.run(settings, stop, attention=ConnectionAttention())
 
 
 def sandbox(

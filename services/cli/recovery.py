@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -30,7 +31,7 @@ def recover(dry_run: DryRun = False, json: Json = False) -> None:
         done = {
             "events_published_again": recovery.publish_again(connection),
             "commands_sent_again": dispatch.resend_all(connection),
-            "letters_rebuilt": upkeep.rebuild(connection),
+            "letters_rebuilt": upkeep.rebuild(connection, grace=timedelta()),
             "liveness_violations": sum(broken.values()),
             "liveness_repaired": sum(sweep.sweep(connection).values()),
         }

@@ -25,7 +25,7 @@ class Connected(Protocol):
         """Whose it is."""
 
 
-class ConnectionDesk:
+class ConnectionAttention:
     """`services.connections.companies.Attention`: the exception list as the connection sees it."""
 
     def needed(self, connection: Connection, company: Connected, problem: Problem) -> None:

@@ -52,7 +52,8 @@ _INSERT = text(
           CASE WHEN :state <> 'open' THEN clock_timestamp() END, :closed_by, :close_reason)"""
 )
 _REPEAT = text(
-    """UPDATE letter SET occurrences = occurrences + 1, last_seen_at = clock_timestamp(), queue = :queue,
+    """UPDATE letter SET occurrences = occurrences + (reason <> 'rebuilt')::integer,
+              last_seen_at = clock_timestamp(), queue = :queue,
               reason = :reason, code = :code, message = :message, headers = CAST(:headers AS jsonb),
               state = :state, replays = replays + :replays,
               exception_id = coalesce(:exception_id, exception_id),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 import structlog
 import uuid_utils
@@ -13,6 +14,8 @@ from services.exceptions import desk
 from services.exceptions.desk import ACTOR
 
 log = structlog.get_logger()
+
+GRACE = timedelta(minutes=2)
 
 _DONE = text(
     """UPDATE letter l SET state = 'resolved', closed_at = clock_timestamp(), closed_by = :actor,
@@ -43,7 +46,7 @@ _LETTERLESS = text(
                 WHERE e.operation_id = o.operation_id AND e.state <> 'resolved'
                 ORDER BY e.state = 'ignored', e.created_at DESC LIMIT 1) AS exception_id
          FROM operation o
-        WHERE o.state = 'failed'
+        WHERE o.state = 'failed' AND o.updated_at <= clock_timestamp() - CAST(:grace AS interval)
           AND NOT EXISTS (SELECT FROM letter l WHERE l.subject = o.operation_id::text AND l.attempt = o.attempt)
         ORDER BY o.operation_id LIMIT :limit"""
 )
@@ -70,12 +73,12 @@ def sweep(connection: Connection, *, limit: int = 1000) -> Mapping[str, int]:
     return done
 
 
-def rebuild(connection: Connection, *, limit: int = 10_000) -> int:
+def rebuild(connection: Connection, *, limit: int = 10_000, grace: timedelta = GRACE) -> int:
     """Write the letters that failed operations should have and have not, e.g. after the broker lost its disk.
 
-    Returns how many. A letter that arrives later is counted as a repeat of the rebuilt one.
+    Returns how many. `grace` is how long a letter may be on its way; the original of a rebuilt one takes its place.
     """
-    missing = connection.execute(_LETTERLESS, {"limit": limit}).mappings().all()
+    missing = connection.execute(_LETTERLESS, {"limit": limit, "grace": grace}).mappings().all()
     rows = [
         dict(one)
         | {
