@@ -1,0 +1,378 @@
+"""The relay's statements: what is new, claiming it, what became of it, and forgetting what arrived.
+
+All of them find rows by an index position that only moves forward, or by primary key. None walks over rows that are
+finished already, so a snapshot that somebody holds elsewhere (a dump, a report) does not slow them down, although
+PostgreSQL may not remove those rows while it lasts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+import psycopg
+
+EXCHANGES: Final = ("billing", "accounting")
+END: Final = 2**63 - 1
+
+_RELAYS: Final = 0x6F75_7462  # advisory lock that every relay shares ("outb")
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+class Stream(NamedTuple):
+    """One tenant's events for one exchange; the relay is fair between streams."""
+
+    tenant: str
+    exchange: str
+
+
+class Position(NamedTuple):
+    """A place in the order in which the relay reads: transaction, then row."""
+
+    xid: int
+    id: int
+
+
+START: Final = Position(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How far everything committed has been noticed: all up to `position` but what `missing` transactions wrote.
+
+    Those were in progress when that place was passed. A row carries the number of the transaction that wrote it, so
+    each can be asked for by name until it has ended, and no row is ever looked for twice.
+    """
+
+    position: Position = START
+    missing: tuple[int, ...] = ()
+
+
+class Event(NamedTuple):
+    """One claimed row."""
+
+    event_id: str
+    stream: Stream
+    position: Position
+    type: str
+    body: str
+    traceparent: str | None
+
+
+@dataclass(slots=True)
+class Claim:
+    """Events locked and marked in an open transaction. `passed`: whose floor may move, and to where."""
+
+    events: list[Event] = field(default_factory=list)
+    passed: dict[Stream, Position] = field(default_factory=dict)
+    contended: set[Stream] = field(default_factory=set)
+    """Streams of which another relay holds rows at present."""
+
+
+class Wanted(NamedTuple):
+    """How much to claim of a stream, and from where on."""
+
+    stream: Stream
+    floor: Position
+    room: int
+
+
+_DISCOVER: Final = """
+    WITH page AS MATERIALIZED (
+      SELECT tenant_id, exchange, xid, id FROM outbox_event
+       WHERE due_at IS NULL AND (xid, id) > (%(xid)s::text::xid8, %(id)s) ORDER BY xid, id LIMIT %(limit)s
+    )
+    SELECT 'new', tenant_id, exchange, NULL, NULL::bigint FROM page GROUP BY tenant_id, exchange
+     UNION ALL
+    SELECT 'late', tenant_id, exchange, xid::text, NULL FROM outbox_event
+     WHERE due_at IS NULL AND xid = ANY (%(missing)s::text[]::xid8[]) GROUP BY tenant_id, exchange, xid
+     UNION ALL
+    (SELECT 'last', NULL, NULL, xid::text, id FROM page ORDER BY xid DESC, id DESC LIMIT 1)
+     UNION ALL
+    SELECT 'snapshot', pg_current_snapshot()::text, NULL, NULL, (SELECT count(*) FROM page)
+"""
+
+
+def discover(connection: Connection, seen: Seen, limit: int = 20_000) -> tuple[dict[Stream, Position], Seen]:
+    """Notice what was committed since `seen`: streams with where to read them from, and the new `seen`."""
+    values = {
+        "xid": str(seen.position.xid),
+        "id": seen.position.id,
+        "missing": [str(xid) for xid in seen.missing],
+        "limit": limit,
+    }
+    streams: dict[Stream, Position] = {}
+    last, snapshot, count = START, "", 0
+    for kind, first, exchange, xid, number in connection.execute(_DISCOVER, values):
+        if kind == "snapshot":
+            snapshot, count = first, number
+        elif kind == "last":
+            last = Position(int(xid), number)
+        else:
+            stream = Stream(first, exchange)
+            place = seen.position if kind == "new" else Position(int(xid), 0)
+            streams[stream] = min(place, streams.get(stream, place))
+    _, after, running = snapshot.split(":")
+    if count < limit:
+        last = Position(int(after) - 1, END)
+    return streams, Seen(
+        last, tuple(xid for xid in map(int, filter(None, running.split(","))) if xid <= last.xid)
+    )
+
+
+_PENDING: Final = """
+    SELECT w.tenant_id, w.exchange
+      FROM unnest(%s::text[], %s::text[], %s::text[]::xid8[], %s::bigint[]) AS w (tenant_id, exchange, xid, id)
+     WHERE EXISTS (SELECT FROM outbox_event e WHERE e.tenant_id = w.tenant_id AND e.exchange = w.exchange
+                      AND e.due_at IS NULL AND (e.xid, e.id) > (w.xid, w.id))
+"""
+
+
+def pending(connection: Connection, streams: dict[Stream, Position]) -> set[Stream]:
+    """Return which of the streams have something unpublished beyond their floor, locked by somebody or not."""
+    arguments = _columns((*stream, str(floor.xid), floor.id) for stream, floor in streams.items())
+    return {Stream(*row) for row in connection.execute(_PENDING, arguments)}
+
+
+# `seen` without locks, so that rows which another relay holds are noticed: a floor must never pass them. The rows are
+# marked before they are published, and the transaction commits after: if it does not, they were never marked. A row is
+# found again by its place (ctid), which the lock keeps.
+_CLAIM: Final = """
+    WITH seen AS MATERIALIZED (
+      SELECT w.number, e.event_id, e.xid, e.id, e.place
+        FROM unnest(%s::text[], %s::text[], %s::text[]::xid8[], %s::bigint[], %s::integer[])
+             WITH ORDINALITY AS w (tenant_id, exchange, xid, id, room, number)
+       CROSS JOIN LATERAL (
+         SELECT e.event_id, e.xid, e.id, e.ctid AS place FROM outbox_event e
+          WHERE e.tenant_id = w.tenant_id AND e.exchange = w.exchange AND e.due_at IS NULL
+            AND (e.xid, e.id) > (w.xid, w.id)
+          ORDER BY e.xid, e.id LIMIT w.room) AS e
+    ), locked AS MATERIALIZED (
+      SELECT o.ctid AS place FROM outbox_event o
+       WHERE o.ctid = ANY (ARRAY(SELECT place FROM seen)) AND o.due_at IS NULL FOR UPDATE SKIP LOCKED
+    ), claimed AS (
+      UPDATE outbox_event o SET published_at = clock_timestamp(), publications = 1,
+             due_at = clock_timestamp() + %s * interval '1 second'
+       WHERE o.ctid = ANY (ARRAY(SELECT place FROM locked))
+      RETURNING o.event_id, o.type, o.body, o.traceparent
+    )
+    SELECT s.number, s.xid::text, s.id, c.event_id::text, c.type, c.body, c.traceparent
+      FROM seen s LEFT JOIN claimed c USING (event_id)
+     ORDER BY s.xid, s.id
+"""
+
+
+def claim(connection: Connection, wanted: Sequence[Wanted], interval: float) -> Claim:
+    """Lock new rows of several streams and mark them published, due again after `interval` seconds."""
+    result = Claim()
+    arguments = _columns((*stream, str(floor.xid), floor.id, room) for stream, floor, room in wanted)
+    for number, xid, row_id, event_id, type_, body, traceparent in connection.execute(
+        _CLAIM, (*arguments, interval)
+    ):
+        stream = wanted[number - 1].stream
+        if event_id is None:
+            result.contended.add(stream)
+            continue
+        position = Position(int(xid), row_id)
+        result.events.append(Event(event_id, stream, position, type_, body, traceparent))
+        if stream not in result.contended:
+            result.passed[stream] = position
+    return result
+
+
+# --- what became of the claimed rows, inside the transaction that claimed them ---
+
+_PUT_BACK: Final = """
+    UPDATE outbox_event SET publications = publications - 1,
+           published_at = CASE WHEN publications > 1 THEN published_at END,
+           due_at = CASE WHEN publications > 1 OR failures > 0 THEN clock_timestamp() END
+     WHERE event_id = ANY (%s::text[]::uuid[])
+"""
+_FAILED: Final = """
+    UPDATE outbox_event SET publications = publications - 1, failures = failures + 1,
+           published_at = CASE WHEN publications > 1 THEN published_at END,
+           due_at = clock_timestamp() + least(2 ^ least(failures, 30), %s) * interval '1 second'
+     WHERE event_id = ANY (%s::text[]::uuid[])
+"""
+_TO_FEED: Final = "SELECT accounting_event_append(%s::text[]::uuid[])"
+
+
+def put_back(connection: Connection, event_ids: Sequence[str]) -> None:
+    """Leave rows as they were before they were claimed: nobody knows whether the broker has them."""
+    connection.execute(_PUT_BACK, (list(event_ids),))
+
+
+def failed(connection: Connection, event_ids: Sequence[str], longest: float) -> None:
+    """Have rows that the broker returned or refused wait: 1 s, 2 s, 4 s, at most `longest` seconds."""
+    connection.execute(_FAILED, (longest, list(event_ids)))
+
+
+def move_to_feed(connection: Connection, event_ids: Sequence[str]) -> None:
+    """Take confirmed accounting events out of the outbox and into the feed."""
+    connection.execute(_TO_FEED, (list(event_ids),))
+
+
+# --- forgetting what arrived: the baton rule ---
+
+_UNDER_WAY: Final = """
+    SELECT event_id::text, tenant_id FROM outbox_event
+     WHERE due_at IS NOT NULL AND published_at IS NOT NULL AND exchange = 'billing'
+"""
+_SWEEP: Final = """
+    WITH settled AS (
+      DELETE FROM outbox_event WHERE event_id IN (
+        SELECT o.event_id FROM outbox_event o
+         WHERE o.event_id = ANY (%(ids)s::text[]::uuid[]) AND o.event_id IN (SELECT event_id FROM event_outcome)
+           FOR UPDATE OF o SKIP LOCKED)
+      RETURNING event_id
+    )
+    SELECT event_id::text FROM settled
+     UNION ALL
+    SELECT asked.event_id::text FROM unnest(%(ids)s::text[]::uuid[]) AS asked (event_id)
+     WHERE NOT EXISTS (SELECT FROM outbox_event o WHERE o.event_id = asked.event_id)
+"""
+
+
+def under_way(connection: Connection) -> dict[str, str]:
+    """Return all billing events published and not seen to arrive, with their tenants."""
+    return dict(connection.execute(_UNDER_WAY))
+
+
+def sweep(connection: Connection, event_ids: Sequence[str]) -> list[str]:
+    """Delete those events whose outcome is recorded; return all that are in the outbox no more."""
+    return [row[0] for row in connection.execute(_SWEEP, {"ids": list(event_ids)})]
+
+
+# --- what is due again: refused before, or published and not taken over in time ---
+
+_FIRST_DUE: Final = """
+    SELECT due_at::text, due_at <= clock_timestamp(),
+           least(due_at, clock_timestamp() - interval '1 minute')::text
+      FROM outbox_event WHERE due_at >= %s::text::timestamptz ORDER BY due_at LIMIT 1
+"""
+_LOCK_DUE: Final = """
+    SELECT event_id::text, published_at IS NOT NULL FROM outbox_event
+     WHERE due_at >= %s::text::timestamptz AND due_at <= clock_timestamp()
+     ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED
+"""
+_MORE_UNDER_WAY_THAN: Final = """
+    SELECT count(*) > %(depth)s FROM (
+      SELECT FROM outbox_event WHERE due_at IS NOT NULL AND published_at IS NOT NULL AND exchange = 'billing'
+       LIMIT %(depth)s + 1) AS some
+"""
+_POSTPONE: Final = """
+    UPDATE outbox_event SET
+           due_at = clock_timestamp()
+                    + interval '1 second' * least(%(first)s * 2 ^ least(publications, 30), %(longest)s)
+     WHERE event_id = ANY (%(ids)s::text[]::uuid[])
+"""
+_CLAIM_DUE: Final = """
+    UPDATE outbox_event
+       SET publications = publications + 1, published_at = clock_timestamp(),
+           due_at = clock_timestamp()
+                    + interval '1 second' * least(%(first)s * 2 ^ least(publications, 30), %(longest)s)
+     WHERE event_id = ANY (%(ids)s::text[]::uuid[])
+    RETURNING event_id::text, tenant_id, exchange, xid::text, id, type, body, traceparent
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When a published row that nobody took over is published again: after `first` seconds, doubling to `longest`."""
+
+    first: float = 180.0
+    longest: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Locked rows whose time has come."""
+
+    published: list[str]
+    refused: list[str]
+
+
+def first_due(connection: Connection, floor: str) -> tuple[bool, str]:
+    """Whether anything is due, and the floor from which to look next time.
+
+    Whoever sets a due time commits within a minute, so a floor a minute back passes nothing.
+    """
+    row = connection.execute(_FIRST_DUE, (floor,)).fetchone()
+    return (row[1], row[2]) if row else (False, floor)
+
+
+def lock_due(connection: Connection, floor: str, limit: int) -> Due:
+    """Lock up to `limit` rows that are due, those that waited longest first."""
+    due = Due([], [])
+    for event_id, published in connection.execute(_LOCK_DUE, (floor, limit)):
+        (due.published if published else due.refused).append(event_id)
+    return due
+
+
+def more_under_way_than(connection: Connection, depth: int) -> bool:
+    """Whether more billing events are published and not taken over than `depth`."""
+    row = connection.execute(_MORE_UNDER_WAY_THAN, {"depth": depth}).fetchone()
+    assert row is not None
+    return bool(row[0])
+
+
+def postpone(connection: Connection, event_ids: Sequence[str], schedule: Schedule) -> None:
+    """Give locked rows another interval without publishing them: they lie in the queue still."""
+    connection.execute(
+        _POSTPONE, {"ids": list(event_ids), "first": schedule.first, "longest": schedule.longest}
+    )
+
+
+def claim_due(connection: Connection, event_ids: Collection[str], schedule: Schedule) -> list[Event]:
+    """Mark locked rows as published once more."""
+    values = {"ids": list(event_ids), "first": schedule.first, "longest": schedule.longest}
+    return [
+        Event(event_id, Stream(tenant, exchange), Position(int(xid), row_id), type_, body, traceparent)
+        for event_id, tenant, exchange, xid, row_id, type_, body, traceparent in connection.execute(
+            _CLAIM_DUE, values
+        )
+    ]
+
+
+# --- how things stand ---
+
+_RELAY_COUNT: Final = """
+    SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted
+       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+       AND classid = 0 AND objid = %s
+"""
+_OLDEST: Final = """
+    SELECT extract(epoch FROM clock_timestamp() - created_at) FROM outbox_event
+     WHERE due_at IS NULL AND (xid, id) > (%s::text::xid8, %s) ORDER BY xid, id LIMIT 1
+"""
+
+
+def register(connection: Connection) -> None:
+    """Count as a relay for as long as this connection lives."""
+    connection.execute("SELECT pg_advisory_lock_shared(%s)", (_RELAYS,))
+
+
+def relays(connection: Connection) -> int:
+    """How many relays work on this database."""
+    row = connection.execute(_RELAY_COUNT, (_RELAYS,)).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def oldest_age(connection: Connection, floor: Position) -> float:
+    """Seconds since the oldest event beyond `floor` was emitted; 0 when all are published."""
+    row = connection.execute(_OLDEST, (str(floor.xid), floor.id)).fetchone()
+    return float(row[0]) if row else 0.0
+
+
+def maintain(connection: Connection) -> tuple[int, int, int]:
+    """Make the feed's next partitions, drop old ones and old idempotency keys; returns how many of each."""
+    row = connection.execute("SELECT * FROM outbox_maintain()").fetchone()
+    assert row is not None
+    return row[0], row[1], row[2]
+
+
+def _columns(rows: Iterable[Sequence[Any]]) -> tuple[list[Any], ...]:
+    return tuple(map(list, zip(*rows, strict=True)))
