@@ -50,7 +50,9 @@ class Database:
             to_driver_url(url),
             pool_size=pool_size,
             max_overflow=0,
-            pool_pre_ping=True,
+            # Asking first costs a round trip a transaction. A worker needs none: when a connection turns out
+            # broken, the pool drops them all and the message is held and done again.
+            pool_pre_ping=role is not Role.FLEET,
             pool_use_lifo=True,
             connect_args={"options": options, "application_name": application, "connect_timeout": 5},
         )
