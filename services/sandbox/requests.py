@@ -82,9 +82,9 @@ def _entity_request(request: ApiRequest, entity: Entity, parts: list[str]) -> No
     request.key = parts[5] if len(parts) > 5 else ""
     sub = parts[6] if len(parts) > 6 else ""
     if request.method == "GET":
-        request.operation = sub or "read"
-        if request.key == "":
-            request.key = "1"  # GET /preferences
+        if entity.kind == "single":
+            request.key = request.key or "1"  # GET /preferences
+        request.operation = (sub or "read") if request.key else "unknown"
         return
     if sub or request.key:
         request.operation = sub or "unknown"
@@ -129,8 +129,17 @@ def check(request: ApiRequest) -> None:
     limit = MAX_BATCH_REQUEST_ID if request.resource == "batch" else MAX_REQUEST_ID
     if len(request.requestid) > limit:
         raise faults.Refusal("2130", "Invalid Request Id", f"A request id has at most {limit} characters.")
+    _check_void(request)
     if request.parameters.get("include", "") not in ("", "void", "allowduplicatedocnum"):
         raise faults.NotModelled(f"include={request.parameters['include']}")
+
+
+def _check_void(request: ApiRequest) -> None:
+    """An invoice is voided by operation=void, a payment by operation=update&include=void."""
+    if request.operation == "void" and request.entity is not None:
+        included = request.parameters.get("include") == "void"
+        if included != (request.entity.name == "Payment"):
+            raise faults.unsupported("update with include=void" if included else "void")
 
 
 def _check_types(request: ApiRequest) -> None:

@@ -149,16 +149,13 @@ class Company:
         self.history.extend(changes)
 
     def restore(self, changes: list[Change], marks: list[Mark]) -> None:
-        """Put a commit of an earlier life back, and go on with the ids and numbers after it."""
+        """Put a commit of an earlier life back, and go on with the ids after it."""
         self.apply(changes, marks)
         for change in changes:
             kind = ENTITIES[change.entity].kind
             if change.id.isdigit() and kind != "single":
                 sequence = ENTITIES[change.entity].sequence
                 self.last_ids[sequence] = max(self.last_ids.get(sequence, 0), int(change.id))
-            number = (change.body or {}).get("DocNumber", "")
-            if kind == "transaction" and number == str(self.last_number + 1):
-                self.last_number += 1
 
     def _index(self, key: Key, body: Obj) -> None:
         entity = key[0]

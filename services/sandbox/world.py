@@ -87,7 +87,7 @@ class World:
                 "switches": switches.as_dict(),
             }
         )
-        self.keep(company, company.history, company.feed)
+        self.keep(company, company.history, [company.stamps[row.entity, row.id] for row in company.history])
         self._listen(company)
         return company
 
@@ -145,7 +145,8 @@ class World:
         """Write a commit into the state file."""
         if self.journal.keeps:
             rows = [[*change, mark.stamp] for change, mark in zip(changes, marks, strict=True)]
-            self.journal.write({"kind": "commit", "realm": company.realm, "rows": rows})
+            entry = {"kind": "commit", "realm": company.realm, "number": company.last_number, "rows": rows}
+            self.journal.write(entry)
 
     def _keep_changes(self, company: Company, changes: list[Change], marks: list[Mark]) -> None:
         self.keep(company, changes, marks)
@@ -189,6 +190,7 @@ class World:
                 changes.append(Change(float(at), actor, operation, entity, key, body, merged_into))
                 marks.append(Mark(float(stamped), float(at), entity, key))
             company.restore(changes, marks)
+            company.last_number = int(entry["number"])
 
 
 def _numbers(values: dict[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,8 @@ def test_ten_a_second_for_an_app_in_a_company(us: Books) -> None:
     other.authorize()
     assert other.raw("GET", "/term/4").status_code == 200
     other.session.close()
+    us.switch(requests_per_second=0)
+    assert us.raw("GET", "/term/4").status_code == 429
 
 
 def test_a_minute_counts_for_the_whole_company(us: Books) -> None:

@@ -170,6 +170,16 @@ def test_access_token_lives_an_hour(own_sandbox: Sandbox) -> None:
     )
 
 
+def test_lifetimes_are_switches(own_sandbox: Sandbox) -> None:
+    """Short-lived tokens, to watch a client renew them."""
+    control(own_sandbox, "PATCH", "/switches", {"access_token_seconds": 5, "refresh_token_seconds": 60})
+    tokens = connect(own_sandbox)
+    assert (tokens["expires_in"], tokens["x_refresh_token_expires_in"]) == (5, 60)
+    control(own_sandbox, "POST", "/clock", {"seconds": 61})
+    assert read_status(own_sandbox, tokens["access_token"]) == 401
+    assert refresh(own_sandbox, tokens["refresh_token"]).json()["error"] == "invalid_grant"
+
+
 def test_refresh_token_value_rotates_daily(own_sandbox: Sandbox) -> None:
     """Within a day a refresh returns the same value, later a new one; the old value then is invalid_grant."""
     first = connect(own_sandbox)["refresh_token"]

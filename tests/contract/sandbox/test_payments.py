@@ -124,6 +124,7 @@ def test_void_opens_the_invoices_again(us: Books) -> None:
     voided = us.post("/payment", body, operation="update", include="void")["Payment"]
     assert (voided["TotalAmt"], voided["UnappliedAmt"], voided["Line"]) == (0, 0, [])
     assert voided["PrivateNote"] == "Voided"
+    us.refused("/payment", {**body, "SyncToken": "1"}, "500", operation="void")
     assert us.read("Invoice", invoice["Id"])["Balance"] == 100
 
 

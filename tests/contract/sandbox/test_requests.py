@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import requests
 
-from tests.contract.sandbox.books import Books, invoice_body
+from services.sandbox.server import Sandbox
+from tests.contract.sandbox.books import Books, invoice_body, open_books
 
 JSON_TYPE = {"Content-Type": "application/json"}
 
@@ -59,6 +60,7 @@ def test_unreadable_bodies_are_refused(us: Books) -> None:
         ("/reports/AgedReceivables", 400, "sandbox-not-modelled"),
         ("/nonsense/1", 404, "500"),
         ("/invoice/abc", 400, "2030"),
+        ("/invoice", 400, "500"),
         ("/invoice/999", 400, "610"),
         ("/term/4?minorversion=99", 400, "sandbox-not-modelled"),
         ("/term/4?fields=all", 400, "sandbox-not-modelled"),
@@ -117,6 +119,18 @@ def test_ids_are_forgotten_by_switch(us: Books) -> None:
     for requestid in ("a", "b", "c", "a"):
         us.post("/invoice", invoice_body(), requestid=requestid)
     assert us.query("SELECT COUNT(*) FROM Invoice")["totalCount"] == 4
+
+
+def test_ids_are_forgotten_after_a_while(own_sandbox: Sandbox) -> None:
+    """By switch an id is known for some seconds only: after an outage its replay makes a second object."""
+    books = open_books(own_sandbox, switches={"requestid_forgets_after_seconds": 600})
+    books.post("/invoice", invoice_body(), requestid="a")
+    books.control("POST", "/clock", {"seconds": 599})
+    books.post("/invoice", invoice_body(), requestid="a")
+    books.control("POST", "/clock", {"seconds": 2})
+    books.post("/invoice", invoice_body(), requestid="a")
+    assert books.query("SELECT COUNT(*) FROM Invoice")["totalCount"] == 2
+    books.session.close()
 
 
 def test_requestid_has_fifty_characters(us: Books) -> None:

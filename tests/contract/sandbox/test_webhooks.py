@@ -1,0 +1,176 @@
+"""Webhooks: both formats, signature, order, retries, merge and void events.
+
+Source: https://developer.intuit.com/app/developer/qbo/docs/develop/webhooks
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from services.sandbox.server import Sandbox
+from tests.contract.sandbox.books import APP, Books, open_books
+from tests.support.deadline import eventually
+
+VERIFIER = "verifier-of-the-test"
+
+
+class Endpoint:
+    """An app's endpoint: what arrived, and the status it answers."""
+
+    def __init__(self) -> None:
+        self.posts: list[tuple[dict[str, str], bytes]] = []
+        self.status = 200
+        endpoint = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                endpoint.posts.append((dict(self.headers.items()), body))
+                self.send_response(endpoint.status)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                """Say nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/hook"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+
+    def events(self) -> list[dict[str, Any]]:
+        """All CloudEvents that arrived, in order."""
+        return [event for _, body in self.posts for event in json.loads(body)]
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    """An endpoint on this machine."""
+    served = Endpoint()
+    yield served
+    served.close()
+
+
+@pytest.fixture
+def books(own_sandbox: Sandbox, endpoint: Endpoint) -> Iterator[Books]:
+    """A company connected to an app with an endpoint."""
+    opened = open_books(own_sandbox)
+    register(opened, endpoint)
+    yield opened
+    opened.session.close()
+
+
+def register(books: Books, endpoint: Endpoint, form: str = "cloudevents") -> None:
+    """The app registers its endpoint."""
+    body = {"client_id": APP.client_id, "client_secret": APP.client_secret, "webhook_url": endpoint.url}
+    books.control("POST", "/apps", {**body, "webhook_format": form, "verifier_token": VERIFIER})
+
+
+def test_cloud_events(books: Books, endpoint: Endpoint) -> None:
+    """One event for each change, with type, entity, company, nanoseconds and empty data."""
+    invoice = books.invoice()
+    event = eventually(endpoint.events)[0]
+    assert event["type"] == "qbo.invoice.created.v1"
+    assert (event["specversion"], event["intuitentityid"], event["intuitaccountid"], event["data"]) == (
+        "1.0",
+        invoice["Id"],
+        books.realm,
+        {},
+    )
+    assert len(event["time"].partition(".")[2]) == len("179851517Z")
+    assert endpoint.posts[0][0]["content-type"] == "application/cloudevents+json"
+
+
+def test_signature_is_over_the_raw_body(books: Books, endpoint: Endpoint) -> None:
+    """intuit-signature is base64(HMAC-SHA256(verifier token, body))."""
+    books.invoice()
+    headers, body = eventually(lambda: endpoint.posts)[0]
+    expected = hmac.new(VERIFIER.encode(), body, hashlib.sha256).digest()
+    assert base64.b64decode(headers["intuit-signature"]) == expected
+
+
+def test_legacy_format(books: Books, endpoint: Endpoint) -> None:
+    """The older format groups by company and names entity and operation."""
+    register(books, endpoint, "legacy")
+    invoice = books.invoice()
+    body = json.loads(eventually(lambda: endpoint.posts)[0][1])
+    notice = body["eventNotifications"][0]
+    row = notice["dataChangeEvent"]["entities"][0]
+    assert notice["realmId"] == books.realm
+    assert (row["id"], row["operation"], row["name"]) == (invoice["Id"], "Create", "Invoice")
+    assert row["lastUpdated"].endswith("Z")
+
+
+def test_verbs(books: Books, endpoint: Endpoint) -> None:
+    """Create, update, void, delete and merge each say so; a merge names the survivor and the vanished id."""
+    first, second = books.invoice(), books.invoice()
+    books.post("/invoice", {"Id": first["Id"], "SyncToken": "0", "sparse": True, "PrivateNote": "x"})
+    books.post("/invoice", {"Id": first["Id"], "SyncToken": "1"}, operation="void")
+    books.post("/invoice", {"Id": second["Id"], "SyncToken": "0"}, operation="delete")
+    books.desk("merge-customers", {"loser": "2", "survivor": "1"})
+    events = eventually(lambda: (found := endpoint.events()) and len(found) >= 7 and found)
+    kinds = [event["type"].split(".")[1:3] for event in events]
+    assert kinds[:5] == [["invoice", verb] for verb in ("created", "created", "updated", "voided", "deleted")]
+    merged = next(event for event in events if event["type"] == "qbo.customer.merged.v1")
+    assert (merged["intuitentityid"], merged["data"]) == ("1", {"deletedid": "2"})
+
+
+def test_tax_codes_and_company_info_are_silent(books: Books, endpoint: Endpoint) -> None:
+    """There are no webhooks for TaxCode and CompanyInfo, but for Preferences there are."""
+    books.desk("edit", {"entity": "TaxCode", "id": "3", "changes": {"Active": False}})
+    books.desk("edit", {"entity": "CompanyInfo", "id": "1", "changes": {"CompanyName": "New"}})
+    books.prefer("SalesFormsPrefs", AutoApplyCredit=True)
+    events = eventually(endpoint.events)
+    assert [event["type"] for event in events] == ["qbo.preferences.updated.v1"]
+
+
+def test_retries_hold_back_later_events(books: Books, endpoint: Endpoint) -> None:
+    """Without a 200 the same events come again after 10 s, then 20 s; later ones wait behind them."""
+    endpoint.status = 500
+    first = books.invoice()
+    eventually(lambda: len(endpoint.posts) == 1)
+    second = books.invoice()
+    books.control("POST", "/clock", {"seconds": 11})
+    eventually(lambda: len(endpoint.posts) == 2)
+    books.control("POST", "/clock", {"seconds": 11})
+    eventually(lambda: [row["status"] for row in books.control("GET", "/webhooks")["attempts"]] == [500, 500])
+    endpoint.status = 200
+    books.control("POST", "/clock", {"seconds": 10})
+    eventually(lambda: len(endpoint.posts) == 3)
+    ids = [event["intuitentityid"] for event in json.loads(endpoint.posts[2][1])]
+    assert ids == [first["Id"], second["Id"]]
+    eventually(lambda: books.control("GET", "/webhooks")["waiting"] == {APP.client_id: []})
+
+
+def test_notices_may_be_lost_or_doubled(books: Books, endpoint: Endpoint) -> None:
+    """Delivery is not guaranteed: troubles lose a notice or send it twice with the same id."""
+    books.trouble("lose", entity="webhook", times=1)
+    books.invoice()
+    books.trouble("double", entity="webhook", times=1)
+    kept = books.invoice()
+    events = eventually(lambda: (found := endpoint.events()) and len(found) == 2 and found)
+    assert [event["intuitentityid"] for event in events] == [kept["Id"]] * 2
+    assert events[0]["id"] == events[1]["id"]
+
+
+def test_only_connected_companies_are_told_about(books: Books, endpoint: Endpoint) -> None:
+    """After a disconnect an app hears nothing of the company."""
+    books.control("POST", f"/companies/{books.realm}/tokens", {"action": "revoke"})
+    books.desk("edit", {"entity": "Customer", "id": "1", "changes": {"Notes": "x"}})
+    books.authorize()
+    books.desk("edit", {"entity": "Customer", "id": "2", "changes": {"Notes": "x"}})
+    assert [event["intuitentityid"] for event in eventually(endpoint.events)] == ["2"]
