@@ -22,6 +22,7 @@ from services.exceptions.letters import Filed, Letter
 from services.ledger.operations import Operation
 from services.ledger.ports import Problem
 from services.ledger.take import fail
+from tests.support.command import RunCli
 from tests.support.exporting import invoice
 from tests.support.ledger import TENANT, company, operation, read
 
@@ -183,3 +184,71 @@ def scoped(connection: Connection) -> int:
         text("SELECT (SELECT count(*) FROM exception) + (SELECT count(*) FROM letter)")
     ).scalar_one()
     return count
+
+
+class Commands:
+    """The operators' commands on the test's database, as dana."""
+
+    def __init__(self, url: str) -> None:
+        self._env = {
+            "DATABASE_URL": url,
+            "BROKER_URL": "",
+            "ALGASYNC_ACTOR": "dana",
+            "ALGASYNC_DATA": "/nonexistent",
+            "NO_COLOR": "1",
+        }
+
+    def __call__(self, *words: str, exit_code: int = 0, **env: str) -> str:
+        """Run, expect the exit code, return what was printed on both."""
+        code, output, errors = self._run(words, self._env | env)
+        assert code == exit_code, output + errors
+        return output + errors
+
+    def json(self, *words: str, exit_code: int = 0, **env: str) -> dict[str, Any]:
+        """Run with --json; standard output must be one object."""
+        code, output, errors = self._run((*words, "--json"), self._env | env)
+        assert code == exit_code, output + errors
+        value = json.loads(output)
+        assert isinstance(value, dict)
+        return value
+
+    def _run(self, words: tuple[str, ...], env: dict[str, str]) -> tuple[int, str, str]:
+        raise NotImplementedError
+
+
+class Installed(Commands):
+    """The installed program, in a process of its own."""
+
+    def __init__(self, url: str, run_cli: RunCli) -> None:
+        super().__init__(url)
+        self._run_cli = run_cli
+
+    def _run(self, words: tuple[str, ...], env: dict[str, str]) -> tuple[int, str, str]:
+        done = self._run_cli(*words, env=env)
+        return done.returncode, done.stdout, done.stderr
+
+
+class Called(Commands):
+    """The same commands in this process: a second sooner each."""
+
+    def __init__(self, url: str, patch: pytest.MonkeyPatch, captured: pytest.CaptureFixture[str]) -> None:
+        super().__init__(url)
+        self._patch = patch
+        self._captured = captured
+
+    def _run(self, words: tuple[str, ...], env: dict[str, str]) -> tuple[int, str, str]:
+        from services.cli import console, main
+        from services.configuration import configuration
+
+        with self._patch.context() as patch:
+            patch.setattr("sys.argv", ["algasync", *words])
+            for name, value in env.items():
+                patch.setenv(name, value)
+            configuration.cache_clear()
+            self._captured.readouterr()
+            with pytest.raises(SystemExit) as ended:
+                main()
+        configuration.cache_clear()
+        console.mode.json = False
+        printed = self._captured.readouterr()
+        return int(ended.value.code or 0), printed.out, printed.err

@@ -1,7 +1,16 @@
-"""The fixture of `tests/support/desk.py`."""
+"""Fixtures of `tests/support/desk.py`."""
 
 from __future__ import annotations
 
-from tests.support.desk import world
+import pytest
 
-__all__ = ["world"]
+from tests.support.command import RunCli
+from tests.support.desk import Installed, world
+
+__all__ = ["desk", "world"]
+
+
+@pytest.fixture
+def desk(database_url: str, run_cli: RunCli) -> Installed:
+    """An operator at a terminal, with the installed program."""
+    return Installed(database_url, run_cli)

@@ -1,7 +1,15 @@
-"""The fixture of `tests/support/desk.py`."""
+"""Fixtures of `tests/support/desk.py`."""
 
 from __future__ import annotations
 
-from tests.support.desk import world
+import pytest
 
-__all__ = ["world"]
+from tests.support.desk import Called, world
+
+__all__ = ["desk", "world"]
+
+
+@pytest.fixture
+def desk(database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Called:
+    """An operator at the commands, within this process."""
+    return Called(database_url, monkeypatch, capsys)
