@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -34,22 +35,18 @@ def start(servers: Servers = None, data: Data = Path(".data")) -> None:
     """
     postgresql, rabbitmq = _servers(data)
     wanted = servers or list(Server)
-    try:
-        if Server.rabbitmq in wanted:
-            try:
-                rabbitmq.launch()  # it takes 5 s, in which PostgreSQL comes up
-            except NotInstalledError as missing:
-                if servers:
-                    raise
-                typer.echo(str(missing), err=True)
-                wanted.remove(Server.rabbitmq)
-        if Server.postgresql in wanted:
-            postgresql.start()
-        if Server.rabbitmq in wanted:
-            rabbitmq.start()
-    except (NotInstalledError, StartError) as refused:
-        typer.echo(str(refused), err=True)
-        raise typer.Exit(1) from refused
+    if Server.rabbitmq in wanted:
+        try:
+            rabbitmq.launch()  # it takes 5 s, in which PostgreSQL comes up
+        except NotInstalledError as missing:
+            if servers:
+                raise
+            typer.echo(str(missing), err=True)
+            wanted.remove(Server.rabbitmq)
+    if Server.postgresql in wanted:
+        postgresql.start()
+    if Server.rabbitmq in wanted:
+        rabbitmq.start()
     _print_status(data)
 
 
@@ -94,5 +91,14 @@ def _print_status(data: Path) -> None:
     typer.echo(json.dumps({"postgresql": postgresql.status(), "rabbitmq": rabbitmq.status()}, indent=2))
 
 
+def main() -> None:
+    """Run the command; a refusal is one sentence on standard error and exit code 1."""
+    try:
+        app(prog_name="python -m deploy.local")
+    except (NotInstalledError, StartError) as refused:
+        typer.echo(str(refused), err=True)
+        sys.exit(1)
+
+
 if __name__ == "__main__":
-    app(prog_name="python -m deploy.local")
+    main()

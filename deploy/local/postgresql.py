@@ -30,8 +30,10 @@ from deploy.local.process import (
     free_port,
     last_lines,
     locked,
+    make_folder,
     port_is_free,
     process,
+    read,
     runs,
     secret,
     spawn,
@@ -56,7 +58,7 @@ _SETTINGS: Final[Mapping[str, str]] = {
     "full_page_writes": "on",
     "wal_level": "minimal",
     "max_wal_senders": "0",
-    "max_wal_size": "2GB",
+    "max_wal_size": "1GB",
     "min_wal_size": "256MB",
     "checkpoint_timeout": "10min",
     "random_page_cost": "1.1",
@@ -125,7 +127,7 @@ class PostgresqlServer:
         `dies_with_parent` ties a server started here to the life of the calling thread (Linux).
         Raises `StartError`.
         """
-        self.data.mkdir(parents=True, mode=0o700, exist_ok=True)
+        make_folder(self.data)
         if os.geteuid() == 0 and self.data.stat().st_uid == 0:
             account = pwd.getpwnam(_UNPRIVILEGED)
             os.chown(self.data, account.pw_uid, account.pw_gid)
@@ -175,14 +177,10 @@ class PostgresqlServer:
     def _postmaster(self) -> _Postmaster | None:
         """The server that runs in this folder, by its own pid file, unless a crash left that file behind."""
         try:
-            lines = (self._cluster / "postmaster.pid").read_text().splitlines()
+            lines = read(self._cluster / "postmaster.pid").splitlines()
             pid, port = int(lines[0]), int(lines[3])
-        except (FileNotFoundError, IndexError, ValueError):
+        except (IndexError, ValueError):
             return None
-        except PermissionError as refused:
-            raise StartError(
-                f"{self._cluster} belongs to another account; use that account, or another data folder"
-            ) from refused
         return _Postmaster(pid, port) if runs(pid, "-D", str(self._cluster)) else None
 
     def _backends(self) -> list[int]:
@@ -246,8 +244,8 @@ class PostgresqlServer:
     def _next_port(self) -> int:
         """The port of the last start if it is still free, so that an address noted elsewhere stays true."""
         try:
-            port = int(self._port.read_text())
-        except (FileNotFoundError, ValueError):
+            port = int(read(self._port))
+        except ValueError:
             port = free_port()
         if not port_is_free(port):
             port = free_port()

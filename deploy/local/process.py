@@ -73,6 +73,32 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
+def make_folder(path: Path) -> None:
+    """Make a data folder that only its owner may enter; raises `StartError` when it cannot be made or used."""
+    try:
+        path.mkdir(parents=True, mode=0o700, exist_ok=True)
+    except OSError as refused:
+        raise StartError(
+            f"the data folder {path} cannot be made ({refused.strerror}); name another one"
+        ) from refused
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        raise _not_ours(path)
+
+
+def read(path: Path) -> str:
+    """The text of a file in a data folder, "" when it is missing; raises `StartError` when it is another account's."""
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return ""
+    except PermissionError as refused:
+        raise _not_ours(path) from refused
+
+
+def _not_ours(path: Path) -> StartError:
+    return StartError(f"{path} belongs to another account; use that account, or name another data folder")
+
+
 def secret(path: Path, mode: int = 0o600) -> str:
     """The generated secret kept in `path`, made on first use and readable by its owner only."""
     if not path.exists():
@@ -138,6 +164,23 @@ def runs(pid: int, *words: str) -> bool:
         return (found := process(pid)) is not None and set(words) <= set(found.cmdline())
     except psutil.Error:
         return False
+
+
+def environment_of(pid: int) -> dict[str, str]:
+    """The environment a living process was started with; {} for a dead or another account's process."""
+    shown: dict[str, str] = {}
+
+    def settled() -> bool:
+        found = process(pid)
+        try:
+            shown.update(found.environ() if found else {})
+        except psutil.Error:
+            return True
+        return found is None or bool(shown)
+
+    # While a process turns into another program the kernel shows an empty environment for a moment.
+    wait_until(settled, 1)
+    return shown
 
 
 def end(pid: int, sign: signal.Signals, timeout: float) -> None:

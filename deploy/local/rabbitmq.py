@@ -20,17 +20,19 @@ from typing import Final, NamedTuple, TypedDict
 from urllib.parse import quote
 
 import amqp
-import psutil
 
 from deploy.local.process import (
     NotRunningError,
     StartError,
     end,
+    environment_of,
     free_port,
     last_lines,
     locked,
+    make_folder,
     port_is_free,
     process,
+    read,
     secret,
     spawn,
     wait_until,
@@ -150,7 +152,7 @@ class RabbitmqNode:
         Returns the process id of the node, which may be one that runs already. Raises `NotInstalledError`.
         """
         folder = scripts()
-        self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(self.data)
         with locked(self.data / "lock"):
             if (running := self.pid) is not None:
                 return running
@@ -244,24 +246,20 @@ class RabbitmqNode:
     def _living(self, role: str) -> int | None:
         """The process of the last start with this role, if it lives; a recycled process id does not count."""
         try:
-            pid = int(json.loads(self._pid_file.read_text())[role])
-        except (FileNotFoundError, KeyError, ValueError):
+            pid = int(json.loads(read(self._pid_file))[role])
+        except (KeyError, ValueError):
             return None
-        try:
-            # Our own setting, which the process keeps while it turns from a script into Erlang.
-            found = process(pid)
-            return pid if found and found.environ().get("HOME") == str(self.data) else None
-        except psutil.Error:
-            return None
+        # Our own setting, which the process keeps while it turns from a script into Erlang.
+        return pid if environment_of(pid).get("HOME") == str(self.data) else None
 
     def _ports(self) -> _Ports:
-        return _Ports(*json.loads(self._ports_file.read_text()))
+        return _Ports(*json.loads(read(self._ports_file)))
 
     def _configure(self) -> None:
         """Choose ports (those of the last start where still free) and write the node's own settings."""
         try:
             last = self._ports()
-        except (FileNotFoundError, ValueError, TypeError):
+        except (ValueError, TypeError):
             last = _Ports(*(free_port() for _ in _Ports._fields))
         ports = _Ports(*(port if port_is_free(port) else free_port() for port in last))
         if self._living("epmd") is not None:

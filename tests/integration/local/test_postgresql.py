@@ -23,12 +23,16 @@ from deploy.local.process import port_is_free, process
 from tests.support import eventually
 
 
+@pytest.fixture(scope="module")
+def _server(workspace: Path) -> PostgresqlServer:
+    return PostgresqlServer(workspace / "postgresql-of-a-module")
+
+
 @pytest.fixture
-def server(workspace: Path, request: pytest.FixtureRequest) -> Iterator[PostgresqlServer]:
-    """A server that was never started."""
-    server = PostgresqlServer(workspace / f"postgresql-{request.node.name}")
-    yield server
-    server.kill()
+def server(_server: PostgresqlServer) -> Iterator[PostgresqlServer]:
+    """A server that is down; its folder is that of the tests before, as crashed as they left it."""
+    yield _server
+    _server.kill()
 
 
 def _query(url: str, statement: str) -> object:
@@ -38,8 +42,9 @@ def _query(url: str, statement: str) -> object:
         return row[0] if row else None
 
 
-def test_starts_fast_and_keeps_its_data_and_address(server: PostgresqlServer) -> None:
+def test_starts_fast_and_keeps_its_data_and_address(workspace: Path) -> None:
     """The first start takes less than 10 s, the second less than 2 s, and finds data and URL unchanged."""
+    server = PostgresqlServer(workspace / "postgresql-first")
     began = time.monotonic()
     url = server.start(dies_with_parent=True)
     assert time.monotonic() - began < 10
@@ -51,16 +56,17 @@ def test_starts_fast_and_keeps_its_data_and_address(server: PostgresqlServer) ->
     assert server.start(dies_with_parent=True) == url
     assert time.monotonic() - began < 2
     assert _query(url, "SELECT answer FROM kept") == 42
+    server.kill()
 
 
 def test_a_crash_loses_nothing_committed(server: PostgresqlServer) -> None:
     """After SIGKILL the pid file is stale; the next start recovers and serves every committed row at the same URL."""
     url = server.start(dies_with_parent=True)
-    _query(url, "CREATE TABLE kept AS SELECT generate_series(1, 1000)")
+    _query(url, "CREATE TABLE committed AS SELECT generate_series(1, 1000)")
     server.kill()
     assert (server.data / "cluster/postmaster.pid").exists()
     assert server.start(dies_with_parent=True) == url
-    assert _query(url, "SELECT count(*) FROM kept") == 1000
+    assert _query(url, "SELECT count(*) FROM committed") == 1000
 
 
 def test_backends_that_outlive_their_server_do_not_block_the_next(server: PostgresqlServer) -> None:
