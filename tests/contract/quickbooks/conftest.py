@@ -69,6 +69,7 @@ class Wire(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.seen: list[Seen] = []
         self.over = threading.Event()
+        self.hung_up = threading.Event()
         self._script: deque[Callable[[_Handler], None]] = deque()
 
     @property
@@ -78,6 +79,11 @@ class Wire(ThreadingHTTPServer):
 
     def handle_error(self, *_: Any) -> None:
         """A client that hangs up on us is part of many tests."""
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection, and say so."""
+        super().shutdown_request(request)
+        self.hung_up.set()
 
     def play(self, handler: _Handler) -> None:
         """Answer one request by the script."""
@@ -111,14 +117,21 @@ class Wire(ThreadingHTTPServer):
         """Answer nothing until the test is over."""
         self._script.append(lambda _: (self.over.wait(30), None)[1])
 
-    def trickle(self) -> None:
-        """Begin an answer and send a byte of it now and then, until the test is over."""
+    def trickle(self, pause: float, pieces: int, keep: str = "keep-alive") -> None:
+        """Begin an answer, send so many bytes of it with pauses, then nothing until the test is over."""
+        head = (
+            f"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\nConnection: {keep}\r\nintuit_tid: 1-slow\r\n\r\n"
+        )
 
         def answer(handler: _Handler) -> None:
-            handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\nintuit_tid: 1-slow\r\n\r\n")
-            while not self.over.wait(0.02):
+            handler.wfile.write(head.encode())
+            handler.wfile.flush()
+            for _ in range(pieces):
+                if self.over.wait(pause):
+                    return
                 handler.wfile.write(b"x")
                 handler.wfile.flush()
+            self.over.wait(30)
 
         self._script.append(answer)
 
@@ -194,19 +207,25 @@ def environment(wire: Wire) -> Environment:
 
 
 @pytest.fixture
-def client(environment: Environment, ports: Ports) -> Iterator[Client]:
-    """A client of the test's server, with short patience."""
+def session(environment: Environment) -> Iterator[requests.Session]:
+    """The connections of one test."""
     with pooled_session(environment) as session:
-        yield Client(
-            company="company-1",
-            realm="9341",
-            environment=environment,
-            tokens=ports,
-            limiter=ports,
-            meter=ports,
-            timeouts=Timeouts(connect=2, read=0.4, total=5),
-            session=session,
-        )
+        yield session
+
+
+@pytest.fixture
+def client(environment: Environment, ports: Ports, session: requests.Session) -> Client:
+    """A client of the test's server, with short patience."""
+    return Client(
+        company="company-1",
+        realm="9341",
+        environment=environment,
+        tokens=ports,
+        limiter=ports,
+        meter=ports,
+        timeouts=Timeouts(connect=2, read=0.4, total=5),
+        session=session,
+    )
 
 
 @dataclass

@@ -350,6 +350,12 @@ def test_a_batch_carries_its_items_word_for_word() -> None:
         (lambda: calls.batch([calls.query(select("Item"))], requestid="x" * 37), "36"),
         (
             lambda: calls.batch(
+                [calls.create("Invoice", {}, requestid="r", allow_duplicate_number=True)], requestid="r"
+            ),
+            "create Invoice",
+        ),
+        (
+            lambda: calls.batch(
                 [calls.void("Invoice", id="1", sync_token="0", requestid="r")], requestid="r"
             ),
             "void Invoice",

@@ -59,6 +59,14 @@ def test_no_row_is_missed_whatever_is_deleted(rows: int, size: int, deletions: d
     assert {str(i) for i in table.ids} <= set(read)
 
 
+def test_many_deletions_cost_few_pages() -> None:
+    """Reads are metered: going back over five hundred deleted rows takes steps that grow, not one a row."""
+    table = Table(2000, {1: set(range(500))})
+    read = [row.id for row in all_rows(table.execute, select("Invoice"), size=1000)]
+    assert len(read) == 2000
+    assert table.pages <= 3 + 4
+
+
 def test_a_page_of_one_row_is_refused() -> None:
     """Pages that overlap by a row need two."""
     with pytest.raises(ValueError, match="size"):

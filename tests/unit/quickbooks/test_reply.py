@@ -66,6 +66,7 @@ def test_an_absent_envelope_time_falls_back_to_the_header() -> None:
     reply = judge(QUERY, answer(200, '{"QueryResponse":{}}', date="Tue, 05 May 2026 10:11:50 GMT"))
     assert reply.time == datetime.datetime(2026, 5, 5, 10, 11, 50, tzinfo=datetime.UTC)
     assert judge(QUERY, answer(200, '{"QueryResponse":{}}')).time is None
+    assert judge(QUERY, answer(200, '{"QueryResponse":{},"time":"2026-05-05T03:11:46"}')).time is None
 
 
 def test_http_200_with_a_fault_is_a_refusal() -> None:
@@ -112,6 +113,8 @@ def test_http_200_without_what_was_asked_for_is_no_success(text: str) -> None:
         (403, fault("003100", "SERVICE"), AuthFailed),
         (403, fault("003001", "SERVICE"), Throttled),
         (429, "", Throttled),
+        (429, fault("7777"), Throttled),
+        (429, fault("6000"), Throttled),
         (404, "", Refused),
         (302, "", UnknownOutcome),
     ],

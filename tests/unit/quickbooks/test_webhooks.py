@@ -82,6 +82,18 @@ def test_cloud_events_are_read_to_the_nanosecond() -> None:
     assert (second.operation, second.deleted_id) == ("merged", "9")
 
 
+@pytest.mark.parametrize(
+    ("fraction", "nanoseconds"),
+    [("", 0), (".6", 600_000_000), (".657", 657_000_000), (".123456789012", 123_456_789)],
+)
+def test_a_time_of_any_precision_is_read(fraction: str, nanoseconds: int) -> None:
+    """No fraction, tenths, or more digits than a nanosecond: the instant is the same."""
+    event = {**json.loads(CLOUD)[0], "time": f"2025-09-10T21:31:25{fraction}Z"}
+    (read,) = webhooks.parse(json.dumps([event]).encode()).events
+    assert read.nanoseconds == 1_757_539_885 * 10**9 + nanoseconds
+    assert read.time.microsecond == nanoseconds // 1000
+
+
 def test_the_same_older_event_has_the_same_id_each_time() -> None:
     """Intuit repeats posts; the older format has no ids, so they come from the content."""
     once, again = webhooks.parse(OLDER).events, webhooks.parse(OLDER).events
