@@ -28,6 +28,12 @@ class Entry(Strict):
     body: dict[str, Any]
 
 
+class Entries(Strict):
+    """Many new objects, entered one after the other until one is refused."""
+
+    entries: list[Entry]
+
+
 class Edit(Strict):
     """Changed fields of an object."""
 
@@ -97,6 +103,12 @@ def create_desk(company_of: Callable[[str], Company]) -> APIRouter:
     @router.post("/create")
     async def create(realm: str, body: Entry) -> Response:
         return reply(bookkeeper.create(company_of(realm), body.entity, decode(encode(body.body))), 201)
+
+    @router.post("/create-many")
+    async def create_many(realm: str, body: Entries) -> Response:
+        company = company_of(realm)
+        rows = (bookkeeper.create(company, row.entity, decode(encode(row.body))) for row in body.entries)
+        return reply([row["Id"] for row in rows], 201)
 
     @router.post("/edit")
     async def edit(realm: str, body: Edit) -> Response:

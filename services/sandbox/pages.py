@@ -30,7 +30,7 @@ class Pages:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._in_flight: dict[str, int] = {}
+        self._in_flight: dict[str, int] = {}  # realm -> refreshes being answered
         self.router = APIRouter()
         self.router.add_api_route("/connect/oauth2", self.authorize, methods=["GET"])
         self.router.add_api_route("/connect/oauth2", self.decide, methods=["POST"])
@@ -75,7 +75,7 @@ class Pages:
     async def token(self, request: Request) -> Response:
         """Codes and refresh tokens for access tokens; form-encoded, HTTP Basic (or credentials in the form)."""
         form = await request.form()
-        key = _text(form, "refresh_token")
+        key = self._realm(form) if _text(form, "refresh_token") else ""
         self._in_flight[key] = self._in_flight.get(key, 0) + 1
         if key and self._in_flight[key] > 1:
             self._world.authority.stats["overlapping_refreshes"] += 1

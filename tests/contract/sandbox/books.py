@@ -105,17 +105,17 @@ class Books:
         assert answer.status_code == 400, answer.text
         return str(answer.json()["Fault"]["Error"][0]["code"])
 
-    def invoice(self, amount: str = "100.00", **fields: Any) -> dict[str, Any]:
+    def invoice(self, amount: str = "100.00", /, **fields: Any) -> dict[str, Any]:
         """A new invoice of one untaxed line."""
         created: dict[str, Any] = self.post("/invoice", invoice_body(amount, **fields))["Invoice"]
         return created
 
-    def memo(self, amount: str = "100.00", **fields: Any) -> dict[str, Any]:
+    def memo(self, amount: str = "100.00", /, **fields: Any) -> dict[str, Any]:
         """A new credit memo of one untaxed line."""
         created: dict[str, Any] = self.post("/creditmemo", invoice_body(amount, **fields))["CreditMemo"]
         return created
 
-    def pay(self, total: str, invoices: dict[str, str] | None = None, **fields: Any) -> dict[str, Any]:
+    def pay(self, total: str, invoices: dict[str, str] | None = None, /, **fields: Any) -> dict[str, Any]:
         """A new payment over invoices (id -> amount)."""
         created: dict[str, Any] = self.post("/payment", payment_body(total, invoices, **fields))["Payment"]
         return created
@@ -132,12 +132,12 @@ def sales_line(amount: str, tax: str = "NON", **detail: Any) -> dict[str, Any]:
     return {"Amount": Decimal(amount), "DetailType": "SalesItemLineDetail", "SalesItemLineDetail": values}
 
 
-def invoice_body(amount: str = "100.00", **fields: Any) -> dict[str, Any]:
+def invoice_body(amount: str = "100.00", /, **fields: Any) -> dict[str, Any]:
     """The body of a sales form with one untaxed line."""
     return {"CustomerRef": {"value": "1"}, "TxnDate": "2026-03-02", "Line": [sales_line(amount)], **fields}
 
 
-def payment_body(total: str, invoices: dict[str, str] | None = None, **fields: Any) -> dict[str, Any]:
+def payment_body(total: str, invoices: dict[str, str] | None = None, /, **fields: Any) -> dict[str, Any]:
     """The body of a payment."""
     body = {"CustomerRef": {"value": "1"}, "TotalAmt": Decimal(total), "TxnDate": "2026-03-03"}
     body["Line"] = [link("Invoice", key, amount) for key, amount in (invoices or {}).items()]

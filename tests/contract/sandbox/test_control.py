@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import requests
 
 import services.sandbox
+from services.sandbox.faults import NOT_MODELLED
 from services.sandbox.server import Sandbox
+from services.sandbox.switches import Switches
+from services.sandbox.troubles import Kind
 from tests.contract.sandbox.books import Books
 
 
@@ -95,6 +100,21 @@ def test_the_bookkeepers_day(us: Books) -> None:
         ("bookkeeper", "Void"),
         ("bookkeeper", "Delete"),
     ]
+
+
+def test_a_book_is_filled_in_one_call(us: Books) -> None:
+    """create-many enters a list of objects and answers their ids, for demonstrations and benchmarks."""
+    entries = [{"entity": "Customer", "body": {"DisplayName": f"Client {row}"}} for row in range(50)]
+    ids = us.desk("create-many", {"entries": entries})
+    assert us.query("SELECT COUNT(*) FROM Customer WHERE DisplayName LIKE 'Client %'") == {"totalCount": 50}
+    assert us.read("Customer", ids[-1])["DisplayName"] == "Client 49"
+
+
+def test_the_page_lists_every_switch_and_trouble() -> None:
+    """docs/sandbox.md is complete: each switch, each trouble and each unmodelled fault code stands on it."""
+    page = (Path(services.sandbox.__file__).parents[2] / "docs" / "sandbox.md").read_text()
+    names = [field.name for field in dataclasses.fields(Switches)] + list(get_args(Kind)) + [NOT_MODELLED]
+    assert [name for name in names if f"`{name}`" not in page] == []
 
 
 def test_secrets_are_not_shown(sandbox: Sandbox) -> None:

@@ -6,13 +6,14 @@ Source: https://developer.intuit.com/app/developer/qbo/docs/workflows/manage-mul
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from tests.contract.sandbox.books import Books, invoice_body, link, payment_body
 
-EURO = {"CurrencyRef": {"value": "EUR"}}
-DOLLAR = {"CurrencyRef": {"value": "USD"}}
+EURO: dict[str, Any] = {"CurrencyRef": {"value": "EUR"}}
+DOLLAR: dict[str, Any] = {"CurrencyRef": {"value": "USD"}}
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ Source: https://developer.intuit.com/app/developer/qbo/docs/develop/authenticati
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -219,6 +220,16 @@ def test_refresh_token_ends_after_101_days_without_use(own_sandbox: Sandbox) -> 
         value = refresh(own_sandbox, value).json()["refresh_token"]
     control(own_sandbox, "POST", "/clock", {"seconds": 102 * DAY})
     assert refresh(own_sandbox, value).json()["error"] == "invalid_grant"
+
+
+def test_overlapping_refreshes_are_counted(own_sandbox: Sandbox) -> None:
+    """Two refreshes of one company at the same time are what a client must never do: the counter tells."""
+    value = connect(own_sandbox)["refresh_token"]
+    control(own_sandbox, "POST", "/troubles", {"kind": "latency", "entity": "oauth", "seconds": 0.3})
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda _: refresh(own_sandbox, value).status_code, range(2)))
+    assert answers == [200, 200]
+    assert control(own_sandbox, "GET", "/counters")["oauth"]["overlapping_refreshes"] == 1
 
 
 def test_hard_expiry_is_told_on_request(own_sandbox: Sandbox) -> None:

@@ -121,7 +121,7 @@ def test_elsewhere_tax_is_one_line_a_rate(gb: Books) -> None:
         sales_line("100.00", "3"),
         sales_line("5.00", "4"),
     ]
-    body = {"Line": lines, "GlobalTaxCalculation": "TaxExcluded"}
+    body: dict[str, Any] = {"Line": lines, "GlobalTaxCalculation": "TaxExcluded"}
     invoice = gb.invoice(**body)
     amounts = {
         x["TaxLineDetail"]["TaxRateRef"]["value"]: x["Amount"] for x in invoice["TxnTaxDetail"]["TaxLine"]
