@@ -58,6 +58,9 @@ class Configuration(BaseSettings):
     unknown_outcome_hours: float = Field(
         default=12.0, gt=0, description="Age at which an unknown outcome is read back instead of replayed."
     )
+    resend_seconds: float = Field(
+        default=60.0, gt=0, description="A command that no worker took within this time is sent again."
+    )
     in_flight_per_company: int = Field(default=8, ge=1, le=100)
     worker_threads: int = Field(default=8, ge=1, le=64)
     drain_seconds: float = Field(

@@ -16,4 +16,5 @@ pytest_plugins = [
     "tests.support.command",
     "tests.support.ledger",
     "tests.support.exporting",
+    "tests.support.fleet",
 ]

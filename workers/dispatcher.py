@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final, Protocol
 
 import structlog
@@ -50,11 +51,16 @@ class Publishes(Protocol):
 
 @dataclass(slots=True)
 class Dispatcher:
-    """Sends what is due, while leading. `in_flight` is how many operations of a company may be under way."""
+    """Sends what is due, while leading.
+
+    `in_flight` is how many operations of a company may be under way; a command that was not taken within `resend`
+    is sent again.
+    """
 
     database: Database
     publisher: Publishes
     in_flight: int
+    resend: timedelta
 
     def run(self, stop: threading.Event) -> None:
         """Dispatch until `stop`; stand by while another process leads."""
@@ -95,7 +101,7 @@ class Dispatcher:
             log.warning("commands_not_confirmed", count=len(receipt.troubled), returned=len(receipt.returned))
         if confirmed:
             with leadership.transaction() as connection:
-                dispatch.sent(connection, confirmed)
+                dispatch.sent(connection, confirmed, resend=self.resend)
             for command in confirmed:
                 SENT.labels(command.queue).inc()
         return len(confirmed)

@@ -15,6 +15,7 @@ from services.cli import (
     connections,
     dead_letters,
     exceptions,
+    keys,
     maintenance,
     mappings,
     operations,
@@ -55,6 +56,7 @@ app.add_typer(exceptions.app, name="exceptions")
 app.add_typer(operations.app, name="operations")
 app.add_typer(connections.app, name="connections")
 app.add_typer(mappings.app, name="mappings")
+app.add_typer(keys.app, name="keys")
 app.command("pause")(pauses.pause)
 app.command("resume")(pauses.resume)
 app.command("migrate")(maintenance.migrate)

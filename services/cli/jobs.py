@@ -20,4 +20,3 @@ def jobs(parts: Parts) -> list[Job]:
         Job("letters_rebuilt", UPKEEP, upkeep.rebuild),
         Job("ledger_retention", RETENTION, retention.forget),
     ]
-

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -55,7 +56,8 @@ def dispatcher(port: Port = 0) -> None:
         database,
         Publisher(_broker(settings), exchanges=[WORK]) as publisher,
     ):
-        Dispatcher(database, publisher, settings.in_flight_per_company).run(stop)
+        resend = timedelta(seconds=settings.resend_seconds)
+        Dispatcher(database, publisher, settings.in_flight_per_company, resend).run(stop)
 
 
 def scheduler(port: Port = 0) -> None:
@@ -122,10 +124,10 @@ def api() -> None:
     Example: ALGASYNC_API_PORT=8400 algasync api
     """
     from services.api import server
-    from services.exceptions.attention import ConnectionAttention
+    from services.cli import wiring
 
     settings, stop = _begin()
-    server.run(settings, stop, attention=ConnectionAttention())
+    server.run(settings, stop, database_url=wiring.database_url(settings))
 
 
 def sandbox(

@@ -17,6 +17,10 @@ ALL_TENANTS = "*"
 """Scope of a fleet transaction that works across tenants (relay, dispatcher, sweeps). Never given to the API."""
 
 STATEMENT_TIMEOUT = 30_000  # milliseconds; below every lease, so a stuck statement cannot outlive its owner
+LOCK_TIMEOUT = 10_000  # milliseconds
+# A process that was stopped in the middle of a transaction must not hold its locks for long: ours never think
+# between two statements.
+IDLE_TIMEOUT = 4_000  # milliseconds
 
 
 class Role(StrEnum):
@@ -44,7 +48,8 @@ class Database:
         self.role = role
         options = (
             f"-c role={role} -c search_path=algasync,pg_catalog -c timezone=UTC"
-            f" -c statement_timeout={STATEMENT_TIMEOUT} -c idle_in_transaction_session_timeout=60000"
+            f" -c statement_timeout={STATEMENT_TIMEOUT} -c lock_timeout={LOCK_TIMEOUT}"
+            f" -c idle_in_transaction_session_timeout={IDLE_TIMEOUT}"
         )
         self.engine: Engine = create_engine(
             to_driver_url(url),

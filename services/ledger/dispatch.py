@@ -13,9 +13,6 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-RESEND = timedelta(seconds=60)
-"""A command not taken within this time is sent again. With few under way a company, repeats stay few."""
-
 # A loose index scan finds the companies with due work without walking their backlog; then at most `room` rows
 # a company are read, lane by lane. Paused companies, and those whose limiter has no slot within two seconds,
 # keep their rows for later instead of filling the workers' prefetch.
@@ -83,8 +80,11 @@ def due(connection: Connection, *, in_flight: int, limit: int) -> list[Command]:
     return [Command(*row) for row in connection.execute(_DUE, {"in_flight": in_flight, "limit": limit})]
 
 
-def sent(connection: Connection, commands: Sequence[Command], *, resend: timedelta = RESEND) -> None:
-    """Mark commands that the broker confirmed; they come up again after `resend` unless a worker takes them."""
+def sent(connection: Connection, commands: Sequence[Command], *, resend: timedelta) -> None:
+    """Mark commands that the broker confirmed; they come up again after `resend` unless a worker takes them.
+
+    With few under way a company, repeats stay few, however long the workers are away.
+    """
     if commands:
         ids = [command.operation_id for command in commands]
         connection.execute(_SENT, {"ids": ids, "resend": resend})

@@ -14,7 +14,7 @@ import pika
 import pytest
 import requests
 
-from deploy.local import NotInstalledError, RabbitmqNode, StartError, rabbitmq
+from deploy.local import NotInstalledError, RabbitmqNode, StartError, package
 from tests.support.deadline import eventually
 
 _IMAGE = "rabbitmq:4"
@@ -95,8 +95,8 @@ def _private(data: Path) -> Iterator[RabbitmqNode]:
 
 def _start(node: RabbitmqNode) -> RabbitmqNode:
     try:
-        if not rabbitmq.installed():
-            rabbitmq.install()
+        if not package.installed():
+            package.install()
         node.start(dies_with_parent=True)
     except (NotInstalledError, StartError) as refused:
         pytest.fail(f"These tests need RabbitMQ, and there is none: {refused}", pytrace=False)

@@ -12,6 +12,8 @@ from services.ledger import dispatch
 from services.ledger.operations import Lane
 from tests.support.ledger import TENANT, company, operation, read
 
+LATER = timedelta(minutes=1)
+
 
 def test_round_robin_over_companies(fleet: Database) -> None:
     """A company with a long backlog takes its turn like one with a single document."""
@@ -33,7 +35,7 @@ def test_no_more_under_way_than_allowed(fleet: Database) -> None:
             operation(connection, company_id)
         first = dispatch.due(connection, in_flight=8, limit=100)
         assert len(first) == 8
-        dispatch.sent(connection, first[:5])
+        dispatch.sent(connection, first[:5], resend=LATER)
         assert len(dispatch.due(connection, in_flight=8, limit=100)) == 3
 
 
@@ -54,7 +56,7 @@ def test_what_was_sent_and_not_taken_is_sent_again(fleet: Database) -> None:
         commands = dispatch.due(connection, in_flight=8, limit=10)
         dispatch.sent(connection, commands, resend=timedelta(seconds=-1))
         assert [c.operation_id for c in dispatch.due(connection, in_flight=8, limit=10)] == [operation_id]
-        dispatch.sent(connection, commands)
+        dispatch.sent(connection, commands, resend=LATER)
         assert dispatch.due(connection, in_flight=8, limit=10) == []
         assert dispatch.resend_all(connection) == 1
         assert [c.operation_id for c in dispatch.due(connection, in_flight=8, limit=10)] == [operation_id]
@@ -89,7 +91,7 @@ def test_sending_marks_only_what_is_still_due(fleet: Database) -> None:
             ),
             {"id": operation_id},
         )
-        dispatch.sent(connection, commands)
+        dispatch.sent(connection, commands, resend=LATER)
         assert read(connection, operation_id).state == "running"
 
 
