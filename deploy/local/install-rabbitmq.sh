@@ -12,7 +12,18 @@ other_ways() {
     say "  docker run -d -p 127.0.0.1:5672:5672 rabbitmq:4   then set BROKER_URL=amqp://guest:guest@127.0.0.1:5672/"
 }
 
+# Exits when the package is there but too old (Ubuntu 22.04 has 3.9).
+refuse_too_old() {
+    version=$(dpkg-query -W -f '${Version}' rabbitmq-server 2>/dev/null || true)
+    if [ -n "$version" ] && ! dpkg --compare-versions "$version" ge 3.10; then
+        say "The system's package is RabbitMQ $version; algasync needs 3.10 or later."
+        other_ways
+        exit 2
+    fi
+}
+
 if [ -e /usr/sbin/rabbitmq-server ] || command -v rabbitmq-server >/dev/null 2>&1; then
+    refuse_too_old
     say "RabbitMQ is already installed."
     exit 0
 fi
@@ -56,4 +67,5 @@ fi
 if [ -d /run/systemd/system ]; then
     systemctl disable --quiet rabbitmq-server.service || say "rabbitmq-server.service stays enabled for the next boot."
 fi
+refuse_too_old
 say "RabbitMQ is installed. Its system-wide service was not started."

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -21,6 +20,7 @@ from urllib.parse import quote
 
 import amqp
 
+from deploy.local import package
 from deploy.local.process import (
     NotRunningError,
     StartError,
@@ -44,21 +44,6 @@ _LOOPBACK: Final = "-kernel inet_dist_use_interface {127,0,0,1}"
 _ELECT: Final = """
 [catch ra:trigger_election(amqqueue:get_pid(Queue)) || Queue <- rabbit_amqqueue:list_local_quorum_queues()].
 """
-_INSTALL: Final = Path(__file__).with_name("install-rabbitmq.sh")
-
-# Packages put a wrapper on PATH that only root and `rabbitmq` may call; the scripts behind it run for anyone.
-_PLACES: Final = (
-    "/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin",
-    "/usr/lib/rabbitmq/bin",
-    "/opt/rabbitmq/sbin",
-    "/opt/homebrew/opt/rabbitmq/sbin",
-    "/usr/local/opt/rabbitmq/sbin",
-    "/usr/local/sbin",
-)
-
-
-class NotInstalledError(RuntimeError):
-    """There is no `rabbitmq-server` on this machine; the text says what to type."""
 
 
 class RabbitmqStatus(TypedDict):
@@ -151,7 +136,7 @@ class RabbitmqNode:
 
         Returns the process id of the node, which may be one that runs already. Raises `NotInstalledError`.
         """
-        folder = scripts()
+        folder = package.scripts()
         make_folder(self.data)
         with locked(self.data / "lock"):
             if (running := self.pid) is not None:
@@ -160,7 +145,7 @@ class RabbitmqNode:
             ports, environment = self._ports(), self._environment()
             sign = signal.SIGTERM if dies_with_parent else None
             epmd = self._living("epmd") or spawn(
-                [_epmd(), "-port", str(ports.epmd)],
+                [package.epmd(), "-port", str(ports.epmd)],
                 log=self._output,
                 environment=environment,
                 dies_with_parent=sign,
@@ -198,7 +183,7 @@ class RabbitmqNode:
     def control(self, *arguments: str) -> str:
         """Run `rabbitmqctl` on this node and return what it printed; raises `RuntimeError` when it fails."""
         done = subprocess.run(  # noqa: S603 - the server's own program
-            [scripts() / "rabbitmqctl", "--quiet", *arguments],
+            [package.scripts() / "rabbitmqctl", "--quiet", *arguments],
             env=self._environment(),
             cwd=self.data,
             capture_output=True,
@@ -232,7 +217,7 @@ class RabbitmqNode:
         pid = self.pid
         return {
             "running": pid is not None,
-            "version": version(),
+            "version": package.version(),
             "pid": pid,
             "port": self._ports().amqp if pid is not None else None,
             "data": str(self.data),
@@ -340,71 +325,3 @@ class RabbitmqNode:
     def _stop_epmd(self) -> None:
         if (pid := self._living("epmd")) is not None:
             end(pid, signal.SIGTERM, 5)
-
-
-def scripts() -> Path:
-    """The folder of `rabbitmq-server` and `rabbitmqctl`; raises `NotInstalledError`."""
-    found = [
-        Path(folder) for place in _PLACES for folder in sorted(_glob(place), key=_version_in, reverse=True)
-    ]
-    if (on_path := shutil.which("rabbitmq-server")) is not None:
-        found.append(Path(on_path).resolve().parent)
-    for folder in found:
-        if (folder / "rabbitmq-server").exists() and shutil.which("erl") is not None:
-            return folder
-    raise NotInstalledError(
-        f"RabbitMQ is not installed on this machine: run `sh {_INSTALL}` (Debian, Ubuntu; as root), "
-        "install rabbitmq-server 3.10 or later another way, "
-        "or set BROKER_URL=amqp://user:password@host:5672/ to a broker of your own"
-    )
-
-
-def installed() -> bool:
-    """Whether a private node can be started on this machine."""
-    try:
-        scripts()
-    except NotInstalledError:
-        return False
-    return True
-
-
-def version() -> str | None:
-    """Version of the installed package, for example `3.10.8`; None without one."""
-    try:
-        folder = scripts()
-    except NotInstalledError:
-        return None
-    versions = [_version_in(str(path)) for path in folder.resolve().parent.glob("plugins/rabbit-[0-9]*")]
-    return ".".join(map(str, max(versions))) if versions else None
-
-
-def install() -> None:
-    """Install the system's package `rabbitmq-server`; raises `NotInstalledError` with what to type."""
-    done = subprocess.run(  # noqa: S603 - our own script
-        ["/bin/sh", _INSTALL], capture_output=True, text=True, check=False
-    )
-    if done.returncode or not installed():
-        raise NotInstalledError((done.stderr or done.stdout).strip())
-
-
-def _glob(pattern: str) -> list[str]:
-    return [str(path) for path in Path("/").glob(pattern.removeprefix("/"))]
-
-
-def _version_in(path: str) -> tuple[int, ...]:
-    """The version in a folder's name, as numbers, so that 3.10 comes after 3.9."""
-    match = re.search(r"-(\d+(?:\.\d+)*)", path)
-    return tuple(map(int, match.group(1).split("."))) if match else ()
-
-
-def _epmd() -> str:
-    """Erlang's port mapper: on PATH, or next to the Erlang runtime that `erl` starts."""
-    if (found := shutil.which("epmd")) is not None:
-        return found
-    runtime = Path(shutil.which("erl") or "/usr/bin/erl").resolve().parents[1]
-    candidates = sorted(runtime.glob("erts-*/bin/epmd"))
-    if not candidates:
-        raise NotInstalledError(
-            f"Erlang's epmd was not found on PATH nor below {runtime}; install erlang-base again"
-        )
-    return str(candidates[-1])

@@ -8,7 +8,7 @@ import pika
 import psutil
 import pytest
 
-from deploy.local import NotInstalledError, RabbitmqNode, rabbitmq
+from deploy.local import NotInstalledError, RabbitmqNode, package
 from deploy.local.process import process
 from tests.support import brokers, eventually
 
@@ -130,9 +130,21 @@ def test_without_the_package_the_error_says_what_to_type(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """On a machine without RabbitMQ the error names the installing command and the setting for another broker."""
-    monkeypatch.setattr(rabbitmq, "_PLACES", ())
+    monkeypatch.setattr(package, "_PLACES", ())
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(NotInstalledError, match=r"install-rabbitmq\.sh.*BROKER_URL="):
         RabbitmqNode(tmp_path / "rabbitmq").start()
     assert list(tmp_path.iterdir()) == []
-    assert rabbitmq.version() is None
+    assert package.version() is None
+
+
+def test_an_old_package_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """RabbitMQ below 3.10 lacks what the queues are made of: the error names the version found and what to type."""
+    for name in ("sbin/rabbitmq-server", "sbin/erl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch(mode=0o755)
+    (tmp_path / "plugins/rabbit-3.9.13").mkdir(parents=True)
+    monkeypatch.setattr(package, "_PLACES", ())
+    monkeypatch.setenv("PATH", str(tmp_path / "sbin"))
+    with pytest.raises(NotInstalledError, match=r"RabbitMQ 3\.9\.13 is too old on this machine: run "):
+        package.scripts()
