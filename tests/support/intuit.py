@@ -29,9 +29,16 @@ US, GB, MULTICURRENCY = "9341450000000001", "9341450000000002", "934145000000000
 CALLBACK = "http://127.0.0.1:8400/v1/quickbooks/callback"
 
 
-def intuit_of(sandbox: Sandbox, *, environment: str = "sandbox", key: str = "", **settings: Any) -> Intuit:
+def intuit_of(
+    sandbox: Sandbox,
+    *,
+    environment: str = "sandbox",
+    key: str = "",
+    redirect_uri: str = CALLBACK,
+    **settings: Any,
+) -> Intuit:
     """The settings of an installation that talks to this sandbox; the app of `APP` is registered there."""
-    register(sandbox)
+    register(sandbox, redirect_uri)
     configuration = Configuration(
         environment=environment,
         quickbooks_api_url=sandbox.api,
@@ -40,7 +47,7 @@ def intuit_of(sandbox: Sandbox, *, environment: str = "sandbox", key: str = "", 
         quickbooks_revoke_url=f"{sandbox.api}/v2/oauth2/tokens/revoke",
         **settings,
     )
-    application = Application(redirect_uri=CALLBACK, return_to=["https://psa.example/settings"])
+    application = Application(redirect_uri=redirect_uri, return_to=["https://psa.example/settings"])
     return Intuit(configuration, application, Vault([key or new_key()]))
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 from services.connections import companies
 from services.connections.companies import Company
 from services.database import Database
-from services.exceptions.attention import ConnectionDesk
+from services.exceptions.attention import ConnectionAttention
 from services.ledger import operations, timeline, waits
 from services.ledger.operations import Plan
 from services.ledger.ports import Condition
@@ -132,7 +132,7 @@ def test_expiry_and_return_are_told_to_billing(fleet: Database) -> None:
 
 def test_exception_list_shows_and_closes_it(fleet: Database) -> None:
     """On the real exception list: one open exception a company with the PSA's title, resolved by the reconnect."""
-    desk = ConnectionDesk()
+    desk = ConnectionAttention()
     seen = text("SELECT type, title, state FROM exception")
     with fleet.transaction(TENANT) as connection:
         company = connect(connection, "1")

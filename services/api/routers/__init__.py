@@ -1,0 +1,3 @@
+"""One router a capability."""
+
+from __future__ import annotations

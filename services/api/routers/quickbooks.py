@@ -1,0 +1,259 @@
+"""`/v1/quickbooks`: the Intuit app's credentials, connected companies and their health."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, Field, SecretStr
+from sqlalchemy import Connection
+from starlette.responses import JSONResponse, Response
+
+from services.api.shapes import CompanyTold, EntryTold, Given, Told
+from services.api.targets import company_of
+from services.api.work import Manager, Reader, Work, entitled
+from services.connections import companies, credentials, health, oauth_flow
+from services.connections.application import public_url
+from services.ledger import timeline
+from services.quickbooks.oauth import SCOPE
+
+CONNECT_PATH = "/connect/quickbooks"  # for browsers; the API's own way to begin is below /v1
+
+router = APIRouter(prefix="/v1/quickbooks", tags=["QuickBooks"], dependencies=[Depends(entitled)])
+
+
+class CredentialsGiven(Given):
+    """The Intuit app of this tenant: both values or neither."""
+
+    client_id: str = Field(max_length=500, examples=["ABfakeClientId0123456789"])
+    client_secret: SecretStr = Field(max_length=500, examples=["fakeClientSecret0123456789"])
+
+
+class CredentialsTold(Told):
+    """What the credentials card shows. Secrets are masked; the values themselves are never returned."""
+
+    ready: bool = Field(description="Credentials Ready.")
+    can_connect: bool = Field(description="Whether Connect QuickBooks can be clicked.")
+    reason: str | None = Field(description="Why not, and what to do.")
+    source: str | None = Field(description="tenant: its own app; application: the operator's shared one.")
+    client_id: str = Field(description="Masked to the last four characters.")
+    client_secret: str = Field(description="Masked to the last four characters.")
+    updated_at: datetime | None
+    updated_by: str | None
+    redirect_uri: str = Field(description="Register exactly this with your Intuit app.")
+    scope: str
+    environment: str = Field(description="sandbox or production, set by the operator.")
+
+
+class ConnectGiven(Given):
+    """How to connect."""
+
+    return_to: str = Field(
+        default="", max_length=2000, description="Address of the PSA to send the browser back to."
+    )
+    realm_id: str | None = Field(default=None, description="Reconnect this company and no other.")
+
+
+class ConnectTold(BaseModel):
+    """A way to Intuit for one browser."""
+
+    connect_url: str = Field(description="Open it in the admin's browser; good once.")
+    expires_at: datetime
+
+
+class CompaniesTold(BaseModel):
+    """The tenant's companies, oldest connection first."""
+
+    data: list[CompanyTold]
+
+
+class Disconnected(BaseModel):
+    """A company whose tokens are gone here; credentials, links and mappings stay."""
+
+    company: CompanyTold
+    revoked: bool = Field(description="Whether Intuit confirmed that the tokens are revoked.")
+
+
+class TokenTold(Told):
+    """Until when the authorization holds if it is used."""
+
+    refresh_expires_at: datetime
+    hard_expires_at: datetime | None
+    refreshed_at: datetime
+    refreshing_since: datetime | None
+    days_left: int
+
+
+class SpentTold(Told):
+    """Metered reads of the running month."""
+
+    total: int
+    by_operation: dict[str, int]
+
+
+class FindingTold(Told):
+    """A setting of the company worth knowing, and where to change it in QuickBooks."""
+
+    code: str
+    risk: bool
+    sentence: str
+    place: str
+
+
+class HealthTold(Told):
+    """The Sync Health card."""
+
+    company: CompanyTold
+    auto_sync: bool
+    paused: list[str]
+    resting_until: datetime | None
+    resting_reason: str | None
+    token: TokenTold | None
+    operations: dict[str, int]
+    oldest_unfinished_at: datetime | None
+    drifted: int
+    exceptions_open: int
+    reads_this_month: SpentTold
+    read_budget: int | None
+    findings: list[FindingTold]
+
+
+class TimelineTold(BaseModel):
+    """Who did what, oldest first."""
+
+    data: list[EntryTold]
+
+
+@router.get("/credentials", response_model=CredentialsTold)
+def show_credentials(work: Reader) -> CredentialsTold:
+    """Show what to register with Intuit, and whether credentials are ready."""
+    with work.transaction() as connection:
+        return _credentials(work, connection)
+
+
+@router.put("/credentials", response_model=CredentialsTold)
+def save_credentials(given: CredentialsGiven, work: Manager) -> Response:
+    """Save the tenant's own Intuit app."""
+
+    def save(connection: Connection) -> CredentialsTold:
+        credentials.save(
+            connection,
+            work.context.intuit.vault,
+            work.tenant,
+            client_id=given.client_id,
+            client_secret=given.client_secret.get_secret_value(),
+            actor=work.caller.actor,
+        )
+        return _credentials(work, connection)
+
+    return work.once(save)
+
+
+@router.delete("/credentials", response_model=CredentialsTold)
+def remove_credentials(work: Manager) -> Response:
+    """Forget the tenant's own Intuit app; refused while a company is connected with it."""
+
+    def remove(connection: Connection) -> CredentialsTold:
+        credentials.remove(connection, work.tenant, work.caller.actor)
+        return _credentials(work, connection)
+
+    return work.once(remove)
+
+
+@router.post("/connect", status_code=201, response_model=ConnectTold)
+def connect(given: ConnectGiven, work: Manager) -> ConnectTold:
+    """Begin to connect a company: returns the address to open in the admin's browser.
+
+    An Idempotency-Key has no effect here: every call makes a new address, and an unused one just lapses.
+    """
+    intuit = work.context.intuit
+    with work.transaction() as connection:
+        expected = company_of(work, connection, given.realm_id).company_id if given.realm_id else None
+        ticket = oauth_flow.begin(
+            connection,
+            intuit,
+            work.tenant,
+            actor=work.caller.actor,
+            return_to=given.return_to,
+            company_id=expected,
+        )
+    address = f"{public_url(intuit.configuration)}{CONNECT_PATH}?ticket={ticket.secret}"
+    return ConnectTold(connect_url=address, expires_at=ticket.expires_at)
+
+
+@router.get("/companies", response_model=CompaniesTold)
+def list_companies(work: Reader) -> CompaniesTold:
+    """List the companies this tenant ever connected."""
+    with work.transaction() as connection:
+        return CompaniesTold(data=[CompanyTold.of(one) for one in companies.listed(connection, work.tenant)])
+
+
+@router.get("/companies/{realm}", response_model=CompanyTold)
+def show_company(realm: str, work: Reader) -> CompanyTold:
+    """Show one company."""
+    with work.transaction() as connection:
+        return CompanyTold.of(company_of(work, connection, realm))
+
+
+@router.get("/companies/{realm}/health", response_model=HealthTold)
+def show_health(realm: str, work: Reader) -> HealthTold:
+    """Everything on the Sync Health card."""
+    with work.transaction() as connection:
+        return HealthTold.model_validate(
+            health.of(connection, company_of(work, connection, realm).company_id)
+        )
+
+
+@router.get("/companies/{realm}/timeline", response_model=TimelineTold)
+def show_timeline(realm: str, work: Reader) -> TimelineTold:
+    """Who connected, disconnected and reconnected it, and when it expired."""
+    with work.transaction() as connection:
+        company = company_of(work, connection, realm)
+        entries = timeline.read(connection, work.tenant, "company", str(company.company_id))
+    return TimelineTold(data=[EntryTold.model_validate(entry) for entry in entries])
+
+
+@router.post("/companies/{realm}/make-default", response_model=CompanyTold)
+def make_default(realm: str, work: Manager) -> Response:
+    """Send documents that name no company to this one from now on."""
+
+    def act(connection: Connection) -> CompanyTold:
+        company = company_of(work, connection, realm)
+        return CompanyTold.of(companies.make_default(connection, company.company_id, work.caller.actor))
+
+    return work.once(act)
+
+
+@router.post("/companies/{realm}/disconnect", response_model=Disconnected)
+def disconnect(realm: str, work: Manager) -> Response:
+    """Forget the company's tokens here and at Intuit. Its work waits; one click reconnects it.
+
+    Repeating it answers 409: the company is disconnected already.
+    """
+    context = work.context
+    with work.transaction() as connection:
+        company_id = company_of(work, connection, realm).company_id
+    revoked = oauth_flow.disconnect(
+        context.database, context.intuit, context.attention, work.tenant, company_id, work.caller.actor
+    )
+    with work.transaction() as connection:
+        told = Disconnected(company=CompanyTold.of(companies.get(connection, company_id)), revoked=revoked)
+    return JSONResponse(told.model_dump(mode="json"))
+
+
+def _credentials(work: Work, connection: Connection) -> CredentialsTold:
+    intuit = work.context.intuit
+    found = credentials.status(connection, intuit.vault, intuit.application, work.tenant)
+    return CredentialsTold(
+        ready=found.ready,
+        can_connect=found.ready,
+        reason=found.reason,
+        source=found.source,
+        client_id=found.client_id,
+        client_secret=found.client_secret,
+        updated_at=found.updated_at,
+        updated_by=found.updated_by,
+        redirect_uri=intuit.redirect_uri,
+        scope=SCOPE,
+        environment=intuit.environment.name,
+    )

@@ -1,0 +1,90 @@
+"""Settings of a QuickBooks company that surprise people, each with what it does to the sync and where to change it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from services.quickbooks.entities import Preferences
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One setting worth knowing. `risk` is False for what only informs."""
+
+    code: str
+    risk: bool
+    sentence: str
+    place: str  # in QuickBooks
+
+
+SALES = "Account and settings > Sales"
+ADVANCED = "Account and settings > Advanced"
+
+
+def report(preferences: Preferences) -> list[Finding]:
+    """What there is to know before the first document goes out, risks first."""
+    return sorted(_findings(preferences), key=lambda finding: not finding.risk)
+
+
+def _findings(preferences: Preferences) -> Iterator[Finding]:
+    sales, books = preferences.sales_forms_prefs, preferences.accounting_info_prefs
+    tax, currency = preferences.tax_prefs, preferences.currency_prefs
+    if sales and sales.auto_apply_credit:
+        yield Finding(
+            "auto_apply_credit",
+            True,
+            "QuickBooks applies credits to invoices by itself and may be faster than the application made in billing.",
+            f"{ADVANCED} > Automation > Automatically apply credits",
+        )
+    if sales and sales.auto_apply_payments:
+        yield Finding(
+            "auto_apply_payments",
+            True,
+            "QuickBooks applies unapplied payments to invoices by itself, which billing did not ask for.",
+            f"{ADVANCED} > Automation",
+        )
+    if sales and sales.custom_txn_numbers is False:
+        yield Finding(
+            "no_custom_numbers",
+            True,
+            "Custom transaction numbers are off: numbers from billing are kept, but QuickBooks neither shows the"
+            " field on its forms nor warns of duplicates.",
+            f"{SALES} > Sales form content > Custom transaction numbers",
+        )
+    if books and books.book_close_date:
+        yield Finding(
+            "books_closed",
+            False,
+            f"The books are closed through {books.book_close_date}: documents dated until then need a decision.",
+            f"{ADVANCED} > Accounting > Close the books",
+        )
+    if tax and tax.partner_tax_enabled:
+        yield Finding(
+            "automated_sales_tax",
+            True,
+            "Automated Sales Tax computes tax from addresses; a total that differs from billing's is reported.",
+            "Taxes > Sales tax > Sales tax settings",
+        )
+    if currency and currency.multi_currency_enabled:
+        yield Finding(
+            "multicurrency",
+            False,
+            "Multicurrency is on: a customer has one currency for ever, so a client billed in two needs two customers.",
+            f"{ADVANCED} > Currency",
+        )
+    if books and (books.class_tracking_per_txn or books.class_tracking_per_txn_line):
+        where = "line" if books.class_tracking_per_txn_line else "document"
+        yield Finding(
+            "class_tracking",
+            False,
+            f"Classes are tracked per {where}; set a default class, or one per mapped item.",
+            f"{ADVANCED} > Categories > Track classes",
+        )
+    if books and books.track_departments:
+        yield Finding(
+            "department_tracking",
+            False,
+            f"{books.department_terminology or 'Location'}s are tracked; set a default department.",
+            f"{ADVANCED} > Categories > Track locations",
+        )

@@ -1,0 +1,7 @@
+"""Fixtures of the API tests."""
+
+from __future__ import annotations
+
+from tests.support.api import served
+
+__all__ = ["served"]
