@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
+from services.database import Database, Role
 from services.exceptions import causes, lifecycle, replays
 from services.ledger.operations import State
 from services.mapping import mappings
+from services.refusals import Refusal
 from tests.support.desk import World
 
 
@@ -58,3 +62,25 @@ def test_setting_the_mapping_releases_what_failed_for_it(world: World) -> None:
             on_mapping_set=lambda c, tenant, key: causes.release(c, tenant, key, "dana"),
         )
     assert {(world.read(one).state, world.read(one).attempt) for one in failed} == {(State.QUEUED, 2)}
+
+
+def test_the_api_may_release_and_retry_within_its_tenant(world: World, database_url: str) -> None:
+    """What an accounting admin does through the PSA works under the API's own role, and for no other tenant."""
+    cause = mappings.cause("item", world.company_id, "svc")
+    failed = [world.failed(f"inv-{number}", cause) for number in range(3)]
+    for one in failed:
+        world.die(one)
+    world.file(world.emit("inv-9"), reason="expired")
+    found = {one.entity_id: one.exception_id for one in world.exceptions()}
+    with Database(database_url, Role.API) as api:
+        with api.transaction("t-other") as connection:
+            assert causes.release(connection, world.tenant, cause, "mallory") == []
+            with pytest.raises(Refusal, match="no exception"):
+                replays.retry(connection, found["inv-0"], "mallory", "try")
+        with api.transaction(world.tenant) as connection:
+            lifecycle.ignore(connection, found["inv-2"], "booked by hand", "dana")
+            assert replays.retry(connection, found["inv-0"], "dana", "try").operation is not None
+            assert causes.release(connection, world.tenant, cause, "dana") == [failed[1].operation_id]
+            event = next(one for name, one in found.items() if not name.startswith("inv-"))
+            assert len(replays.retry(connection, event, "dana", "mended").events) == 1
+    assert [world.read(one).attempt for one in failed] == [2, 2, 1]
