@@ -24,6 +24,7 @@ from services.cli import (
     recovery,
 )
 from services.cli.console import FAILED, fail
+from services.cli.demo import command
 from services.cli.errors import in_words
 
 
@@ -59,6 +60,8 @@ app.add_typer(mappings.app, name="mappings")
 app.add_typer(keys.app, name="keys")
 app.command("pause")(pauses.pause)
 app.command("resume")(pauses.resume)
+app.command("demo")(command.demo)
+app.command("up")(command.up)
 app.command("migrate")(maintenance.migrate)
 for process in (
     processes.relay,

@@ -11,7 +11,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -46,10 +45,11 @@ class LocalFleet:
 
     def __post_init__(self) -> None:
         self._data = self.configuration.data.resolve()
-        self._logs = self._data / "logs"
+        self.logs = self._data / "logs"
         self._pids: dict[str, int] = {}
         self._servers: list[PostgresqlServer | RabbitmqNode] = []
         self._stop = threading.Event()
+        self._stopped = threading.Event()
         self._watch: threading.Thread | None = None
 
     @property
@@ -69,7 +69,7 @@ class LocalFleet:
 
     def start(self) -> None:
         """Bring everything up; raises `FleetError` with the reason and the log when a part does not start."""
-        self._logs.mkdir(parents=True, exist_ok=True)
+        self.logs.mkdir(parents=True, exist_ok=True)
         self._choose_ports()
         self._start_servers()
         self.say(f"broker: {self.broker}")
@@ -91,8 +91,6 @@ class LocalFleet:
     def stop(self) -> None:
         """Stop our processes in an order that lets work finish, then the servers we started."""
         self._stop.set()
-        if self._watch is not None:
-            self._watch.join(5)
         for role in (
             "relay",
             "dispatcher",
@@ -108,6 +106,7 @@ class LocalFleet:
                 end(pid, signal.SIGTERM, self.configuration.drain_seconds + 5)
         for server in self._servers:
             server.stop()
+        self._stopped.set()
 
     def pid(self, role: str) -> int:
         """The process id of a role."""
@@ -169,7 +168,7 @@ class LocalFleet:
             command += ["--state", str(state)]
         self._pids[role] = spawn(
             command,
-            log=self._logs / f"{role}.log",
+            log=self.logs / f"{role}.log",
             environment=self.environment(),
             dies_with_parent=signal.SIGTERM,
         )
@@ -186,8 +185,8 @@ class LocalFleet:
         came = wait_until(answers, READY_WITHIN)
         if not came or process(self._pids[role]) is None:
             raise FleetError(
-                f"The {name} did not start. The end of {self._logs / role}.log:\n"
-                f"{last_lines(self._logs / f'{role}.log')}"
+                f"The {name} did not start. The end of {self.logs / role}.log:\n"
+                f"{last_lines(self.logs / f'{role}.log')}"
             )
 
     def _restart_the_fallen(self) -> None:
@@ -197,5 +196,6 @@ class LocalFleet:
                 if process(pid) is None and not self._stop.is_set():
                     self.say(f"{role} (process {pid}) ended unexpectedly and is started again")
                     rest[role] = min(rest.get(role, 0.25) * 2, 10)
-                    time.sleep(rest[role])
-                    self._spawn(role)
+                    if not self._stop.wait(rest[role]):
+                        self._spawn(role)
+        self._stopped.wait()  # what this thread started dies with it, and must first be stopped in order

@@ -70,16 +70,16 @@ CLIENTS = (
 )
 
 
-def invoices(count: int, seed: int, today: date) -> Iterator[dict[str, Any]]:
-    """Data of `invoice.finalized.v1` events, one a document; number 3 names the service that is not mapped."""
+def invoices(count: int, seed: int, today: date, *, first: int = 1) -> Iterator[dict[str, Any]]:
+    """Data of `invoice.finalized.v1` events, numbered from `first`; the third names the service that is not mapped."""
     dice = random.Random(seed)  # noqa: S311 - sample data
     for index in range(count):
         client = CLIENTS[index % len(CLIENTS)]
-        yield _invoice(index, client, dice, today, surprise=index == 2)
+        yield _invoice(index, first + index, client, dice, today, surprise=index == 2)
 
 
 def _invoice(
-    index: int, client: Client, dice: random.Random, today: date, *, surprise: bool
+    index: int, number_: int, client: Client, dice: random.Random, today: date, *, surprise: bool
 ) -> dict[str, Any]:
     first = (today.replace(day=1) - timedelta(days=1)).replace(day=1)
     lines = [
@@ -93,7 +93,7 @@ def _invoice(
     net = sum(line["net_amount"] for line in lines)
     tax = sum(line["tax_amount"] for line in lines)
     discount = -sum(line["net_amount"] for line in lines if line["is_discount"])
-    number = f"INV-{today:%y%m}-{index + 1:04d}"
+    number = f"INV-{today:%y}-{number_:05d}"
     data = {
         "id": f"{number.lower()}-{client.client_id}",
         "number": number,
@@ -103,7 +103,7 @@ def _invoice(
         "finalized_at": datetime.combine(today, datetime.min.time(), UTC).isoformat(),
         "currency": client.currency,
         "terms": "net_30",
-        "po_number": f"PO-{4000 + index}" if index % 4 == 0 else None,
+        "po_number": f"PO-{4000 + number_}" if index % 4 == 0 else None,
         "tax_source": "internal",
         "subtotal": net + discount,
         "discount": discount,

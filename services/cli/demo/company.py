@@ -1,0 +1,147 @@
+"""Connecting and mapping the demonstration's company, through the same HTTP API and pages that a PSA uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+import requests
+
+from services.cli.demo.billing import CLIENTS, SERVICES, Client
+from services.cli.demo.browser import Browser
+from services.quickbooks import query as query_
+from services.quickbooks.query import Select
+
+REALM = "9341450000000003"  # the sandbox company that keeps several currencies
+APP = {"client_id": "demo-intuit-app", "client_secret": "demo-intuit-secret"}
+BOOKKEEPER = "demo-bookkeeper-app"
+TIMEOUT = 30  # seconds
+
+# What each service is sold as in the books of a fresh sandbox company.
+_ITEMS = {
+    "svc-managed": "Managed Services - Workstation",
+    "svc-m365": "Microsoft 365 Business Premium",
+    "svc-backup": "Cloud Backup",
+    "svc-hours": "Hours",
+    "svc-firewall": "Hardware",
+    "svc-pentest": "Services",
+}
+_TAX_CODES = {"WA-SEA": "California"}  # the nearest a sandbox has to Seattle
+_TERMS = {"net_30": "Net 30"}
+_DISCOUNT = "Discount"
+
+
+class Psa:
+    """Our API as a PSA sees it."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self._url = url
+        self._session = requests.Session()
+        self._session.headers["Authorization"] = f"Bearer {key}"
+
+    def send(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """One request; raises with the problem's own words when it is refused."""
+        answer = self._session.request(method, self._url + path, json=body, timeout=TIMEOUT)
+        if not answer.ok:
+            raise RuntimeError(f"{method} {path}: HTTP {answer.status_code}: {answer.text[:500]}")
+        return cast(dict[str, Any], answer.json()) if answer.content else {}
+
+
+class Bookkeeper:
+    """Somebody with an app of their own in the same QuickBooks company."""
+
+    def __init__(self, api: str, control: str, realm: str) -> None:
+        app = {"client_id": BOOKKEEPER, "client_secret": "demo-bookkeeper-secret"}
+        requests.post(f"{control}/apps", json=app, timeout=TIMEOUT).raise_for_status()
+        minted = requests.post(
+            f"{control}/tokens", json={"client_id": BOOKKEEPER, "realm": realm}, timeout=TIMEOUT
+        )
+        minted.raise_for_status()
+        self.token = str(minted.json()["access_token"])
+        self._base = f"{api}/v3/company/{realm}"
+        self._session = requests.Session()
+        self._session.headers.update({"Authorization": f"Bearer {self.token}", "Accept": "application/json"})
+
+    def find(self, select: Select) -> list[dict[str, Any]]:
+        """The rows of a query."""
+        answer = self._session.get(
+            f"{self._base}/query", params={"query": select.text, "minorversion": "75"}, timeout=TIMEOUT
+        )
+        answer.raise_for_status()
+        return cast(list[dict[str, Any]], answer.json()["QueryResponse"].get(select.entity, []))
+
+    def create(self, entity: str, body: dict[str, Any]) -> dict[str, Any]:
+        """A new object."""
+        answer = self._session.post(
+            f"{self._base}/{entity.lower()}", params={"minorversion": "75"}, json=body, timeout=TIMEOUT
+        )
+        answer.raise_for_status()
+        return cast(dict[str, Any], answer.json()[entity])
+
+    def id_by(self, entity: str, field: str, value: str) -> str:
+        """The id of the one object whose field has this value."""
+        return str(self.find(query_.select(entity).where(field, "=", value))[0]["Id"])
+
+    def customer(self, client: Client) -> str:
+        """The customer for a client, made in its currency when it is not there."""
+        found = self.find(query_.select("Customer").where("DisplayName", "=", client.name))
+        if found:
+            return str(found[0]["Id"])
+        body = {"DisplayName": client.name, "CurrencyRef": {"value": client.currency}}
+        return str(self.create("Customer", body)["Id"])
+
+
+def connect(psa: Psa, control: str) -> str:
+    """Save credentials, walk through Intuit's pages, come back; returns the company's name.
+
+    A company that is connected already stays as it is.
+    """
+    known = psa.send("GET", "/v1/quickbooks/companies")["data"]
+    for company in known:
+        if company["realm_id"] == REALM and company["state"] == "active":
+            return str(company["name"])
+    told = psa.send("PUT", "/v1/quickbooks/credentials", dict(APP))
+    app = {**APP, "redirect_uris": [told["redirect_uri"]]}
+    requests.post(f"{control}/apps", json=app, timeout=TIMEOUT).raise_for_status()
+    browser = Browser()
+    browser.open(psa.send("POST", "/v1/quickbooks/connect", {})["connect_url"])
+    browser.submit()  # our page: Connect QuickBooks
+    browser.submit(realm=REALM, decision="approve")  # Intuit's page: choose the company, approve
+    company = psa.send("GET", f"/v1/quickbooks/companies/{REALM}")
+    if company["state"] != "active":
+        raise RuntimeError(f"the company is {company['state']} after connecting: {browser.page.text[:500]}")
+    return str(company["name"])
+
+
+def set_up(psa: Psa, bookkeeper: Bookkeeper) -> None:
+    """Map clients, services, tax, terms and discounts as an accounting admin would; leave one service out."""
+    for client in CLIENTS:
+        _map(psa, "customer", client.client_id, bookkeeper.customer(client), client.name, client.currency)
+    map_services(psa, bookkeeper, (service.service_id for service in SERVICES))
+    for region, name in _TAX_CODES.items():
+        _map(psa, "tax_code", region, bookkeeper.id_by("TaxCode", "Name", name), name)
+    for term, name in _TERMS.items():
+        _map(psa, "term", term, bookkeeper.id_by("Term", "Name", name), name)
+    _map(psa, "discount_item", "", bookkeeper.id_by("Item", "Name", _DISCOUNT), _DISCOUNT)
+    psa.send("PUT", "/v1/settings/auto_sync", {"value": True})
+
+
+def map_services(psa: Psa, bookkeeper: Bookkeeper, service_ids: Iterable[str]) -> list[str]:
+    """Map services to items by name; returns the operations that started again because of it."""
+    released: list[str] = []
+    for service_id in service_ids:
+        name = _ITEMS[service_id]
+        told = _map(psa, "item", service_id, bookkeeper.id_by("Item", "Name", name), name)
+        released += told["released"]
+    return released
+
+
+def _map(psa: Psa, kind: str, key: str, external_id: str, name: str, variant: str = "") -> dict[str, Any]:
+    body = {
+        "kind": kind,
+        "key": key,
+        "variant": variant,
+        "external_id": external_id,
+        "external_name": name[:200],
+    }
+    return psa.send("PUT", "/v1/mappings", body)
