@@ -59,6 +59,8 @@ def _line(unit: Unit, line: Obj, row: int) -> Decimal:
     account = resolve(unit, detail, "AccountRef", "Account")
     assert account is not None
     if "Entity" in detail:
+        if "EntityRef" not in detail["Entity"]:
+            raise faults.required("Entity.EntityRef")
         resolve(unit, detail["Entity"], "EntityRef", "Customer")
     elif account["AccountType"] == "Accounts Receivable":
         raise faults.business(

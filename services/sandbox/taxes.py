@@ -123,6 +123,8 @@ def _by_line(unit: Unit, document: Obj, supplied: Obj, discount: Decimal) -> Obj
                 bases[rate["Id"]] = bases.get(rate["Id"], ZERO) + line["Amount"]
     wanted = {}
     for row in supplied.get("TaxLine", ()):
+        if "Amount" not in row or "TaxRateRef" not in row.get("TaxLineDetail", {}):
+            raise faults.required("TaxLine.Amount and TaxLine.TaxLineDetail.TaxRateRef")
         resolve(unit, row["TaxLineDetail"], "TaxRateRef", "TaxRate", named=False)
         wanted[row["TaxLineDetail"]["TaxRateRef"]["value"]] = row["Amount"]
     lines = []
