@@ -18,7 +18,8 @@ from services.ledger.ports import Condition
 _LOCKED = text(f"SELECT {COLUMNS} FROM operation o WHERE o.operation_id = :id FOR UPDATE")  # noqa: S608 - constant columns
 _REPLAY = text(
     f"""UPDATE operation o SET state = 'queued', attempt = attempt + 1, tries = 0, due_at = clock_timestamp(),
-              dispatched_at = NULL, reason_code = NULL, reason = NULL, updated_at = clock_timestamp()
+              dispatched_at = NULL, reason_code = NULL, reason = NULL, payload = payload - 'seen',
+              updated_at = clock_timestamp()
         WHERE operation_id = :id RETURNING {COLUMNS}"""  # noqa: S608 - constant columns
 )
 _FINISH = text(
@@ -26,13 +27,14 @@ _FINISH = text(
               finished_at = clock_timestamp(), updated_at = clock_timestamp()
         WHERE operation_id = ANY (CAST(:ids AS uuid[]))""",
 )
-# Unsent for certain: never called, definitely not sent, or definitely refused. An unknown outcome is never superseded.
+# Unsent for certain: never called, definitely not sent, or definitely refused. An unknown outcome is never superseded,
+# nor is an effect of several calls that has begun.
 _POINTLESS = text(
     f"""SELECT {COLUMNS} FROM operation o
          WHERE o.tenant_id = :tenant AND o.document_kind = :kind AND o.document_id = :id
            AND o.kind = ANY (CAST(:kinds AS text[]))
            AND o.state IN ('queued', 'scheduled', 'waiting', 'failed')
-           AND o.outcome IN ('none', 'unsent', 'refused')
+           AND o.outcome IN ('none', 'unsent', 'refused') AND o.payload -> 'steps' IS NULL
          ORDER BY o.operation_id FOR UPDATE"""  # noqa: S608 - constant columns
 )
 
@@ -114,7 +116,14 @@ def finish(
                 "reason": reason,
             },
         )
-        waits.release_all(connection, operation.tenant_id, [Condition("step", str(operation.operation_id))])
+        waits.release_all(
+            connection,
+            operation.tenant_id,
+            [
+                Condition("step", str(operation.operation_id)),
+                waits.link_condition(operation.document_kind, operation.document_id),
+            ],
+        )
 
 
 def _failed(connection: Connection, operation_id: UUID, verb: str) -> Operation:

@@ -98,6 +98,16 @@ class Operation:
         """Whether an outcome is recorded that nothing changes any more."""
         return self.state in FINISHED
 
+    @property
+    def steps(self) -> int:
+        """How many calls of an effect that takes several are answered."""
+        return int(self.payload.get("steps", 0))
+
+    @property
+    def seen(self) -> dict[str, Any] | None:
+        """What was read in QuickBooks after a refusal, for the next decision; see `Handler.inspect`."""
+        return self.payload.get("seen")
+
 
 COLUMNS = ", ".join(f"o.{column.name}" for column in fields(Operation))
 """Select list that `from_row` understands, for queries that alias the table as `o`."""

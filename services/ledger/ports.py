@@ -7,7 +7,7 @@ the answer. The runner does the call in between, so every kind shares one path t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
@@ -18,7 +18,7 @@ from messages import EventData
 from services.ledger.documents import Description
 from services.ledger.operations import Operation, Plan
 from services.quickbooks.call import Call
-from services.quickbooks.errors import QuickBooksError
+from services.quickbooks.errors import QuickBooksError, Refused
 from services.quickbooks.reply import Reply
 
 
@@ -52,9 +52,18 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Go on: make this call."""
+    """Go on: make this call. `look_first`: the effect may stand already, although no link tells; ask `find` before."""
 
     call: Call
+    look_first: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """QuickBooks is already as `call` would make it: settle with the object `data` as it stands there."""
+
+    call: Call
+    data: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +89,27 @@ class Fail:
     problem: Problem
 
 
-Prepared = Send | Hold | Skip | Fail
+@dataclass(frozen=True, slots=True)
+class Move:
+    """The documents it refers to turned out to be in another company: it belongs there too."""
+
+    company_id: UUID
+    reason: str
+
+
+Prepared = Send | Adopt | Hold | Skip | Fail | Move
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What an answer means: the note for the timeline, and problems to report although the effect is done."""
+    """What an answer means: the note for the timeline, and problems to report although the effect is done.
+
+    `again`: the effect takes a further call; what this one did is kept, and `prepare` decides on the next.
+    """
 
     note: dict[str, Any]
     problems: Sequence[Problem] = ()
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +143,14 @@ class Handler(Protocol):
 
     def settle(self, connection: Connection, operation: Operation, reply: Reply) -> Settled:
         """Record, inside the finishing transaction, what the answer means: link, snapshot, events out."""
+
+    def inspect(self, operation: Operation, refusal: Refused, look: Look) -> Mapping[str, Any] | None:
+        """Read what may explain a refusal: an object that was changed, or something that is there already.
+
+        What is returned is kept as `operation.seen` and `prepare` decides anew; None says that nothing is worth
+        reading, and the refusal is final. Called once an attempt, and again whenever QuickBooks says that our
+        SyncToken is stale. No transaction is open.
+        """
 
     def refused(self, connection: Connection, operation: Operation, refusal: QuickBooksError) -> Problem:
         """Put a definite refusal by QuickBooks into words a person can act on."""

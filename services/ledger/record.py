@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
+import simplejson
 from sqlalchemy import Connection, text
 
 from services.ledger import timeline, waits
@@ -24,12 +27,24 @@ _SUCCEEDED = text(
               reason_code = NULL, reason = NULL, updated_at = clock_timestamp()
         WHERE operation_id = :id AND lease_token = :token"""
 )
+# A part is done: what it changed is committed with this, and the next call is decided on with fresh eyes.
+_NEXT_STEP = text(
+    """UPDATE operation SET state = 'queued', finished_at = NULL, tries = 0, due_at = clock_timestamp(),
+              dispatched_at = NULL, updated_at = clock_timestamp(),
+              payload = (payload - 'seen') || jsonb_build_object('steps', coalesce((payload ->> 'steps')::int, 0) + 1)
+        WHERE operation_id = :id"""
+)
+_SEEN = text(
+    """UPDATE operation SET payload = payload || jsonb_build_object('seen', CAST(:seen AS jsonb))
+        WHERE operation_id = :id AND lease_token = :token"""
+)
 _ENDED = text(
     """UPDATE operation SET state = :state, outcome = :outcome, tries = tries + 1, lease_token = NULL,
               lease_until = NULL, due_at = clock_timestamp() + CAST(:after AS interval), intuit_tid = :tid,
               reason_code = :code, reason = :reason, updated_at = clock_timestamp()
         WHERE operation_id = :id AND lease_token = :token"""
 )
+_NEW_GENERATION = text("UPDATE operation SET generation = generation + 1 WHERE operation_id = :id")
 
 
 class LeaseLost(Exception):
@@ -56,13 +71,16 @@ def succeeded(
     if not connection.execute(_SUCCEEDED, values).rowcount:
         raise LeaseLost
     settled = handler.settle(connection, operation, reply)
-    desk.close(connection, operation, "QuickBooks accepted it")
+    if settled.again:
+        connection.execute(_NEXT_STEP, values)
+    else:
+        desk.close(connection, operation, "QuickBooks accepted it")
     for problem in settled.problems:
         desk.open(connection, operation, problem)
     _note(
         connection,
         operation,
-        "adopted" if adopted else "succeeded",
+        "step_done" if settled.again else "adopted" if adopted else "succeeded",
         {
             "requestid": operation.requestid,
             "intuit_tid": reply.intuit_tid,
@@ -70,15 +88,15 @@ def succeeded(
             **settled.note,
         },
     )
-    assert operation.company_id is not None
-    waits.release_all(
-        connection,
-        operation.tenant_id,
-        [
-            Condition("step", str(operation.operation_id)),
-            waits.link_condition(operation.company_id, operation.document_kind, operation.document_id),
-        ],
-    )
+    if not settled.again:
+        waits.release_all(
+            connection,
+            operation.tenant_id,
+            [
+                Condition("step", str(operation.operation_id)),
+                waits.link_condition(operation.document_kind, operation.document_id),
+            ],
+        )
 
 
 def again(
@@ -101,11 +119,21 @@ def again(
     )
 
 
+def look_again(
+    connection: Connection, operation: Operation, seen: Mapping[str, Any], reason: str, intuit_tid: str | None
+) -> None:
+    """A refusal is explained by what was read: due at once, to decide anew. Raises `LeaseLost`."""
+    values = {"id": operation.operation_id, "token": operation.lease_token}
+    connection.execute(_SEEN, {**values, "seen": simplejson.dumps(seen, use_decimal=True)})
+    _end(connection, operation, State.SCHEDULED, "refused", "look_again", reason, timedelta(), intuit_tid)
+    _note(connection, operation, "looked_again", {"reason": reason, "intuit_tid": intuit_tid})
+
+
 def wait_for_company(
-    connection: Connection, operation: Operation, reason: str, intuit_tid: str | None
+    connection: Connection, operation: Operation, reason: str, intuit_tid: str | None, *, outcome: str
 ) -> None:
     """The authorization is gone: wait for a reconnect without spending an attempt. Raises `LeaseLost`."""
-    _end(connection, operation, State.WAITING, "unsent", "company", reason, timedelta(), intuit_tid)
+    _end(connection, operation, State.WAITING, outcome, "company", reason, timedelta(), intuit_tid)
     waits.hold(
         connection,
         operation.operation_id,
@@ -123,11 +151,17 @@ def failed(
     *,
     outcome: str,
     intuit_tid: str | None,
+    gone: bool = False,
 ) -> UUID:
-    """Failed and its exception in one transaction. Raises `LeaseLost`."""
+    """Failed and its exception in one transaction. Raises `LeaseLost`.
+
+    `gone`: the call took effect and its object was deleted since; a later attempt must not get that answer again.
+    """
     _end(
         connection, operation, State.FAILED, outcome, problem.code, problem.happened, timedelta(), intuit_tid
     )
+    if gone:
+        connection.execute(_NEW_GENERATION, {"id": operation.operation_id})
     exception_id = desk.open(connection, operation, problem)
     _note(
         connection,

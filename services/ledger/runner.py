@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from typing import Protocol
@@ -22,12 +22,12 @@ from services.database import Database
 from services.database.engine import ALL_TENANTS
 from services.ledger import operations, record
 from services.ledger.operations import Operation
-from services.ledger.ports import Clients, Desk, Handler, Problem
+from services.ledger.ports import Clients, Desk, Handler, Look, Problem
 from services.ledger.take import Ended, Raced, Taken, fail, take
+from services.quickbooks import calls
 from services.quickbooks.errors import (
     AuthFailed,
     InvalidCall,
-    NotSent,
     QuickBooksError,
     Refused,
     Throttled,
@@ -38,6 +38,7 @@ from services.quickbooks.reply import Reply
 log = structlog.get_logger()
 
 RACES = 5  # a take that lost its race starts over; losing so often in a row is a mistake worth seeing
+STALE, NOT_FOUND = "5010", "610"  # Intuit's codes for an object changed, or deleted, meanwhile
 COMPANY_REST = 300.0  # seconds a company rests when QuickBooks says that it is locked, upgrading or unpaid
 
 
@@ -144,18 +145,29 @@ class Runner:
             time.sleep(taken.slot)
         if time.monotonic() - started > (self._lease - self._call_within).total_seconds() + taken.slot:
             raise record.LeaseLost  # stopped for too long between intent and call: do not send any more
+        look = partial(self._clients.look, operation.company_id)
+        unsure = taken.unsure
         try:
             adopted = False
             reply: Reply | None = None
             if taken.read_back:
-                found = handler.find(operation, partial(self._clients.look, operation.company_id))
+                found = handler.find(operation, look)
                 if found.problem is not None:
                     return self._failed(operation, found.problem, outcome="refused")
                 reply, adopted = found.reply, found.reply is not None
             if reply is None:
                 reply = self._clients.execute(operation.company_id, taken.call)
+                if unsure and taken.call.operation == "create":
+                    reply = _as_it_stands(reply, look)
+        except _Gone:
+            return self._failed(operation, _gone(operation), outcome="refused", gone=True)
+        except Refused as refusal:
+            if unsure and not taken.read_back:
+                # The first try may have taken effect all the same: ask before believing this answer.
+                return self._again(operation, refusal, "read_back", "unknown", timedelta())
+            return self._refused(operation, handler, refusal, look)
         except QuickBooksError as error:
-            return self._troubled(operation, handler, error)
+            return self._troubled(operation, error, unsure=unsure)
         settled = reply
         try:
             self._commit(
@@ -173,35 +185,58 @@ class Runner:
         log.info("operation_succeeded", intuit_tid=reply.intuit_tid, adopted=adopted)
         return Verdict(False, "succeeded", "")
 
-    def _troubled(self, operation: Operation, handler: Handler, error: QuickBooksError) -> Verdict:
-        """Failures by class: due again, wait for a reconnect, or a person."""
+    def _refused(self, operation: Operation, handler: Handler, refusal: Refused, look: Look) -> Verdict:
+        """A definite no: passes by itself, is explained by what QuickBooks has now, or needs a person."""
         assert operation.company_id is not None
-        company_id, tid = operation.company_id, error.intuit_tid
-        log.warning("call_failed", error=type(error).__name__, said=str(error), intuit_tid=tid)
+        kind, stale = refusal.fault.kind, refusal.fault.code == STALE
+        log.warning("call_refused", said=str(refusal), intuit_tid=refusal.intuit_tid)
+        if kind == "auth":
+            return self._disconnected(operation, refusal, outcome="unsent")
+        if kind == "blocked":
+            self._clients.pause(operation.company_id, COMPANY_REST, refusal.fault.label)
+        if kind in {"transient", "throttle", "blocked"} and not stale:
+            return self._again(
+                operation, refusal, refusal.fault.label, "unsent", record.backoff(operation.tries)
+            )
+        if operation.tries + 1 < record.MAX_TRIES and (stale or operation.seen is None):
+            try:
+                seen = handler.inspect(operation, refusal, look)
+            except QuickBooksError as error:
+                return self._troubled(operation, error, unsure=False)
+            if seen is not None:
+                self._commit(
+                    operation,
+                    lambda connection: record.look_again(
+                        connection, operation, seen, refusal.fault.label, refusal.intuit_tid
+                    ),
+                )
+                return Verdict(False, "look_again", str(refusal))
+        with self._database.transaction(operation.tenant_id) as connection:
+            problem = handler.refused(connection, operation, refusal)
+        return self._failed(operation, problem, outcome="refused", tid=refusal.intuit_tid)
+
+    def _troubled(self, operation: Operation, error: QuickBooksError, *, unsure: bool) -> Verdict:
+        """No answer, or none that says yes or no: due again, or wait for a reconnect.
+
+        `unsure`: an earlier try may have taken effect, so that nothing of what is learned now makes it unsent.
+        """
+        assert operation.company_id is not None
+        unsent = "unknown" if unsure else "unsent"
+        log.warning("call_failed", error=type(error).__name__, said=str(error), intuit_tid=error.intuit_tid)
         if isinstance(error, Throttled):
-            self._clients.pause(company_id, error.retry_after, "QuickBooks answered 429")
-            return self._again(operation, error, "throttled", "unsent", timedelta(seconds=error.retry_after))
+            self._clients.pause(operation.company_id, error.retry_after, "QuickBooks answered 429")
+            return self._again(operation, error, "throttled", unsent, timedelta(seconds=error.retry_after))
         if isinstance(error, AuthFailed):
-            return self._disconnected(operation, error)
-        if isinstance(error, NotSent):
-            return self._again(operation, error, "not_sent", "unsent", record.backoff(operation.tries))
+            return self._disconnected(operation, error, outcome=unsent)
         if isinstance(error, UnknownOutcome):
             if not error.replayable:
                 return self._again(operation, error, "read_back", "unknown", timedelta(seconds=1))
             return self._again(
                 operation, error, "unknown_outcome", "unknown", record.backoff(operation.tries)
             )
-        if isinstance(error, Refused) and error.fault.kind in {"transient", "throttle", "blocked"}:
-            if error.fault.kind == "blocked":
-                self._clients.pause(company_id, COMPANY_REST, error.fault.label)
-            return self._again(operation, error, error.fault.label, "unsent", record.backoff(operation.tries))
-        if isinstance(error, Refused) and error.fault.kind == "auth":
-            return self._disconnected(operation, error)
         if isinstance(error, InvalidCall):
-            return self._failed(operation, _internal(operation, error), outcome="unsent")
-        with self._database.transaction(operation.tenant_id) as connection:
-            problem = handler.refused(connection, operation, error)
-        return self._failed(operation, problem, outcome="refused", tid=tid)
+            return self._failed(operation, _internal(operation, error), outcome=unsent)
+        return self._again(operation, error, "not_sent", unsent, record.backoff(operation.tries))
 
     def _again(
         self, operation: Operation, error: QuickBooksError, code: str, outcome: str, after: timedelta
@@ -223,24 +258,30 @@ class Runner:
         )
         return Verdict(False, code, str(error))
 
-    def _disconnected(self, operation: Operation, error: QuickBooksError) -> Verdict:
+    def _disconnected(self, operation: Operation, error: QuickBooksError, *, outcome: str) -> Verdict:
         company_id = operation.company_id
         assert company_id is not None
 
         def write(connection: Connection) -> None:
             self._clients.expired(connection, company_id, str(error))
-            record.wait_for_company(connection, operation, str(error), error.intuit_tid)
+            record.wait_for_company(connection, operation, str(error), error.intuit_tid, outcome=outcome)
 
         self._commit(operation, write)
         return Verdict(False, "company", str(error))
 
     def _failed(
-        self, operation: Operation, problem: Problem, *, outcome: str, tid: str | None = None
+        self,
+        operation: Operation,
+        problem: Problem,
+        *,
+        outcome: str,
+        tid: str | None = None,
+        gone: bool = False,
     ) -> Verdict:
         self._commit(
             operation,
             lambda connection: record.failed(
-                connection, operation, problem, self._desk, outcome=outcome, intuit_tid=tid
+                connection, operation, problem, self._desk, outcome=outcome, intuit_tid=tid, gone=gone
             ),
         )
         return Verdict(True, problem.code, problem.happened)
@@ -248,6 +289,39 @@ class Runner:
     def _commit(self, operation: Operation, write: _Write) -> None:
         with self._database.transaction(operation.tenant_id) as connection:
             write(connection)
+
+
+class _Gone(Exception):
+    """What a call made is not there any more."""
+
+
+def _as_it_stands(reply: Reply, look: Look) -> Reply:
+    """The object of a repeated create as it is now; raises `_Gone` when it was deleted.
+
+    The answer to a repeated request id is the first one, word for word, whatever happened to the object since.
+    """
+    try:
+        present = look(calls.read(reply.call.entity, reply.entity.id))
+    except Refused as refusal:
+        if refusal.fault.code == NOT_FOUND:
+            raise _Gone from refusal
+        raise UnknownOutcome(str(refusal), intuit_tid=refusal.intuit_tid) from refusal
+    return replace(present, call=reply.call)
+
+
+def _gone(operation: Operation) -> Problem:
+    assert operation.call is not None
+    what = operation.call["entity"]
+    return Problem(
+        type="accounting_sync_export_error",
+        code="deleted_meanwhile",
+        cause=f"deleted:{operation.document_kind}:{operation.document_id}",
+        title=f"The {what} of {operation.document_kind} {operation.document_id} was deleted in QuickBooks",
+        happened=f"QuickBooks made the {what}, its answer was lost, and before we asked again somebody deleted it.",
+        why="Making it again by ourselves would undo what somebody did on purpose.",
+        fix="Retry to make it again, or discard this item with a note when it is to stay deleted.",
+        details={"operation_id": str(operation.operation_id)},
+    )
 
 
 def _internal(operation: Operation, error: Exception) -> Problem:

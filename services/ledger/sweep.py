@@ -17,7 +17,8 @@ _VIOLATIONS = text("SELECT violation, count(*) FROM liveness_violation GROUP BY 
 _EXPIRED = text(
     """UPDATE operation SET state = 'queued', outcome = 'unknown', lease_token = NULL, lease_until = NULL,
               dispatched_at = NULL, due_at = clock_timestamp(), updated_at = clock_timestamp(),
-              reason_code = 'lease_expired', reason = 'the worker that held it stopped'
+              reason_code = CASE reason_code WHEN 'read_back' THEN reason_code ELSE 'lease_expired' END,
+              reason = 'the worker that held it stopped'
         WHERE operation_id IN (SELECT operation_id FROM operation
                                 WHERE state = 'running' AND lease_until < clock_timestamp()
                                 ORDER BY lease_until LIMIT :limit FOR UPDATE SKIP LOCKED)"""

@@ -14,11 +14,25 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, text
 
-from services.ledger import documents, timeline, waits
+from services.ledger import documents, record, timeline, waits
 from services.ledger.attempts import finish
 from services.ledger.operations import COLUMNS, Operation, State, from_row
-from services.ledger.ports import Clients, Condition, Desk, Fail, Handler, Hold, Problem, Skip
+from services.ledger.ports import (
+    Adopt,
+    Clients,
+    Condition,
+    Desk,
+    Fail,
+    Handler,
+    Hold,
+    Move,
+    Problem,
+    Send,
+    Skip,
+)
+from services.quickbooks import body
 from services.quickbooks.call import Call
+from services.quickbooks.reply import Reply
 
 LONGEST_SLOT_WAIT = (
     10.0  # seconds a worker thread sleeps for its limiter slot; beyond that it puts the work back
@@ -44,7 +58,7 @@ _TAKE = text(
               lease_until = clock_timestamp() + CAST(:lease AS interval), dispatched_at = NULL,
               generation = :generation, requestid = :requestid, call = CAST(:call AS jsonb),
               called_at = CASE WHEN :same_call THEN coalesce(called_at, clock_timestamp()) ELSE clock_timestamp() END,
-              reason_code = NULL, reason = NULL, updated_at = clock_timestamp()
+              reason_code = :reason_code, reason = NULL, updated_at = clock_timestamp()
         WHERE operation_id = :id AND updated_at = :seen"""
 )
 _PUT_BACK = text(
@@ -56,6 +70,11 @@ _PUT_BACK = text(
 
 
 _UNTOUCHED = text("SELECT FROM operation WHERE operation_id = :id AND updated_at = :seen FOR UPDATE")
+_MOVE = text(
+    """UPDATE operation SET company_id = :company, state = 'queued', dispatched_at = NULL, lease_token = NULL,
+              lease_until = NULL, due_at = clock_timestamp(), updated_at = clock_timestamp()
+        WHERE operation_id = :id AND updated_at = :seen AND outcome = 'none'"""
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +97,7 @@ class Taken:
     call: Call
     slot: float  # seconds until the reserved limiter slot
     read_back: bool
+    unsure: bool  # an earlier try of the same call may have taken effect
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +164,7 @@ def take(
         stored = Call.from_json(operation.call)
         old = operation.called_at is not None and seen.now - operation.called_at > replay_within
         read_back = old or operation.reason_code == "read_back"
-        return _start(connection, operation, stored, clients, lease, read_back=read_back)
+        return _start(connection, operation, stored, clients, lease, read_back=read_back, unsure=True)
     requestid = request_id(operation, operation.generation)
     prepared = handler.prepare(connection, operation, requestid)
     if isinstance(prepared, Hold):
@@ -160,14 +180,18 @@ def take(
         return Ended(prepared.code, prepared.reason)
     if isinstance(prepared, Fail):
         return fail(connection, operation, prepared.problem, desk)
+    if isinstance(prepared, Move):
+        return _move(connection, operation, prepared)
+    if isinstance(prepared, Adopt):
+        return _adopt(connection, operation, prepared, handler, desk, lease)
     call = prepared.call
     if operation.requestid is not None and operation.call is not None and operation.call != call.to_json():
         # The id was used for another body, and that body is known to have had no effect: a new generation.
         operation = replace(operation, generation=operation.generation + 1)
         again = handler.prepare(connection, operation, request_id(operation, operation.generation))
-        assert not isinstance(again, (Hold, Skip, Fail))  # same transaction, same locks, same answer
+        assert isinstance(again, Send)  # same transaction, same locks, same answer
         call = again.call
-    return _start(connection, operation, call, clients, lease, read_back=False)
+    return _start(connection, operation, call, clients, lease, read_back=prepared.look_first, unsure=False)
 
 
 def fail(connection: Connection, operation: Operation, problem: Problem, desk: Desk) -> Ended:
@@ -181,6 +205,32 @@ def fail(connection: Connection, operation: Operation, problem: Problem, desk: D
         {"code": problem.code, "what": problem.happened, "exception_id": str(exception_id)},
     )
     return Ended(problem.code, problem.happened, problem=True)
+
+
+def _move(connection: Connection, operation: Operation, moved: Move) -> Ended:
+    """To the company of the documents it refers to: nothing was sent for it, so its key is free to change."""
+    values = {"id": operation.operation_id, "seen": operation.updated_at, "company": moved.company_id}
+    if not connection.execute(_MOVE, values).rowcount:
+        raise Raced
+    companies = {"from": str(operation.company_id), "to": str(moved.company_id)}
+    _note(connection, operation, "moved", {**companies, "reason": moved.reason})
+    return Ended("moved", moved.reason)
+
+
+def _adopt(
+    connection: Connection,
+    operation: Operation,
+    adopted: Adopt,
+    handler: Handler,
+    desk: Desk,
+    lease: timedelta,
+) -> Ended:
+    """Taken and settled in one transaction: the effect stands already."""
+    taken = _intend(connection, operation, adopted.call, lease)
+    data = {adopted.call.entity: adopted.data}
+    reply = Reply(adopted.call, 200, body.dump(data), data)
+    record.succeeded(connection, taken, reply, handler, desk, adopted=True)
+    return Ended("adopted", "QuickBooks had it already")
 
 
 def _not_ours(operation: Operation, attempt: int, now: datetime) -> Ended | None:
@@ -247,6 +297,7 @@ def _start(
     lease: timedelta,
     *,
     read_back: bool,
+    unsure: bool,
 ) -> Taken | Ended:
     assert operation.company_id is not None
     slot = clients.reserve(connection, operation.company_id)
@@ -254,27 +305,44 @@ def _start(
         said = "waiting for room under QuickBooks' call limits"
         _write(connection, operation, State.SCHEDULED, "limiter", said, timedelta(seconds=slot))
         return Ended("limiter", said)
+    reason = "read_back" if read_back else None
+    taken = _intend(connection, operation, call, lease + timedelta(seconds=slot), reason)
+    _note(
+        connection,
+        operation,
+        reason or "calling",
+        {"requestid": call.requestid, "generation": operation.generation, "try": operation.tries + 1},
+    )
+    return Taken(taken, call, slot, read_back, unsure)
+
+
+def _intend(
+    connection: Connection,
+    operation: Operation,
+    call: Call,
+    lease: timedelta,
+    reason_code: str | None = None,
+) -> Operation:
+    """Write the intent down: the exact call, under a lease of ours. Raises `Raced`.
+
+    `read_back` as reason outlives the worker: whoever comes after it asks first, too.
+    """
     token = uuid4()
     stored = call.to_json()
     values = {
         "id": operation.operation_id,
         "seen": operation.updated_at,
         "token": token,
-        "lease": lease + timedelta(seconds=slot),
+        "lease": lease,
         "generation": operation.generation,
         "requestid": call.requestid,
         "call": json.dumps(stored),
         "same_call": operation.call == stored,
+        "reason_code": reason_code,
     }
     if not connection.execute(_TAKE, values).rowcount:
         raise Raced
-    _note(
-        connection,
-        operation,
-        "read_back" if read_back else "calling",
-        {"requestid": call.requestid, "generation": operation.generation, "try": operation.tries + 1},
-    )
-    taken = replace(
+    return replace(
         operation,
         state=State.RUNNING,
         lease_token=token,
@@ -282,7 +350,6 @@ def _start(
         requestid=call.requestid,
         call=stored,
     )
-    return Taken(taken, call, slot, read_back)
 
 
 def _write(

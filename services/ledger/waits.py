@@ -20,9 +20,9 @@ _RELEASE = text(
 )
 
 
-def link_condition(company_id: UUID, kind: str, document_id: str) -> Condition:
-    """The document must be in that QuickBooks company first."""
-    return Condition("link", f"{company_id}/{kind}/{document_id}")
+def link_condition(kind: str, document_id: str) -> Condition:
+    """The document must be in QuickBooks first, in whichever company; or nothing may be left to bring it there."""
+    return Condition("link", f"{kind}/{document_id}")
 
 
 def hold(connection: Connection, operation_id: UUID, tenant: str, conditions: Sequence[Condition]) -> int:

@@ -40,6 +40,10 @@ CREATE TABLE document (
 ) WITH (fillfactor = 80);
 CREATE INDEX document_client ON document (tenant_id, client_id, document_date);
 CREATE INDEX document_number ON document (tenant_id, kind, number);
+-- Which money and which credit was put on an invoice, and where a credit went.
+CREATE INDEX document_allocation ON document USING gin ((data -> 'allocations') jsonb_path_ops) WHERE kind = 'payment';
+CREATE INDEX document_applied_to ON document (tenant_id, (data ->> 'invoice_id')) WHERE kind = 'credit_application';
+CREATE INDEX document_applied_from ON document (tenant_id, (data ->> 'source_id')) WHERE kind = 'credit_application';
 SELECT protect('document', 'SELECT', 'SELECT, INSERT, UPDATE');
 
 -- What we owe. The row is its own outbox: the dispatcher sends a command for it until a worker takes it.
@@ -94,7 +98,7 @@ CREATE INDEX operation_document ON operation (tenant_id, document_kind, document
 SELECT protect('operation', 'SELECT', 'SELECT, INSERT, UPDATE, DELETE');
 
 -- Named conditions that hold an operation back without spending an attempt.
---   step     another operation of the document, by id          link     a document that must be in QuickBooks first
+--   step     another operation of the document, by id          link     a document that is to be in QuickBooks first
 --   company  a company must be connected ('default' or an id)  pause    a stop switch ('fleet', 'tenant', company id)
 CREATE TABLE wait (
   operation_id  uuid NOT NULL REFERENCES operation ON DELETE CASCADE,
@@ -129,7 +133,9 @@ CREATE TABLE link (
   updated_at     timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE UNIQUE INDEX link_ours ON link (company_id, kind, document_id);
-CREATE UNIQUE INDEX link_theirs ON link (company_id, external_type, external_id) WHERE kind <> 'credit_application';
+-- Two documents are never the same object there. But a payment may also stand for credit applied from it.
+CREATE UNIQUE INDEX link_theirs ON link (company_id, external_type, external_id, kind) WHERE kind <> 'credit_application';
+CREATE INDEX link_object ON link (company_id, external_type, external_id);
 CREATE INDEX link_document ON link (tenant_id, kind, document_id);
 SELECT protect('link', 'SELECT', 'SELECT, INSERT, UPDATE, DELETE');
 
@@ -229,10 +235,14 @@ BEGIN
   RETURN CASE wanted
     WHEN 'step' THEN NOT EXISTS (
       SELECT FROM operation WHERE operation_id = about::uuid AND finished_at IS NULL)
-    WHEN 'link' THEN EXISTS (  -- <company id>/<document kind>/<document id>
-      SELECT FROM link l WHERE l.tenant_id = tenant AND l.company_id = split_part(about, '/', 1)::uuid
-         AND l.kind = split_part(about, '/', 2)
-         AND l.document_id = substr(about, length(split_part(about, '/', 1)) + length(split_part(about, '/', 2)) + 3))
+    WHEN 'link' THEN  -- <document kind>/<document id>: it is in QuickBooks, or nothing is left to bring it there
+      EXISTS (SELECT FROM link l WHERE l.tenant_id = tenant AND l.kind = split_part(about, '/', 1)
+                 AND l.document_id = substr(about, strpos(about, '/') + 1))
+      OR EXISTS (SELECT FROM document d WHERE d.tenant_id = tenant AND d.kind = split_part(about, '/', 1)
+                    AND d.document_id = substr(about, strpos(about, '/') + 1) AND d.applied_sequence > 0)
+         AND NOT EXISTS (SELECT FROM operation o WHERE o.tenant_id = tenant AND o.document_kind = split_part(about, '/', 1)
+                            AND o.document_id = substr(about, strpos(about, '/') + 1)
+                            AND o.kind LIKE 'export\_%' AND o.finished_at IS NULL)
     WHEN 'company' THEN EXISTS (  -- 'default', 'realm:<realm id>' or a company id
       SELECT FROM company c WHERE c.tenant_id = tenant AND c.state = 'active'
          AND CASE WHEN about = 'default' THEN c.is_default
