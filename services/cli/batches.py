@@ -37,13 +37,13 @@ def carry_out(
     if not plan:
         console.note("No dead letter matches.")
     if dry_run or not acting:
-        _report(done, plan, dry_run=dry_run)
+        _report(done, plan, tenant, dry_run=dry_run)
         return
     if not console.mode.json:
-        _print(plan)
+        _print(plan, tenant)
     if not yes and len(acting) > 1 and sys.stdin.isatty() and console.on_terminal():
         typer.confirm(f"{len(acting)} letters are to be {done}. Go on?", abort=True)
-    _report(done, [*_act_on(acting, act, tenant, rate), *(step for step in plan if not step.acts)])
+    _report(done, [*_act_on(acting, act, tenant, rate), *(step for step in plan if not step.acts)], tenant)
 
 
 def _act_on(
@@ -63,7 +63,7 @@ def _act_on(
             yield outcome
 
 
-def _report(done: str, steps: Sequence[Step], *, dry_run: bool = False) -> None:
+def _report(done: str, steps: Sequence[Step], tenant: str | None, *, dry_run: bool = False) -> None:
     acted = [step for step in steps if step.acts]
     if console.mode.json:
         console.result(
@@ -71,18 +71,19 @@ def _report(done: str, steps: Sequence[Step], *, dry_run: bool = False) -> None:
         )
     else:
         if dry_run or not acted:
-            _print(steps)
+            _print(steps, tenant)
         left = f", {len(steps) - len(acted)} left as they are" if len(steps) > len(acted) else ""
         console.say(f"{len(acted)} {'would be ' if dry_run else ''}{done}{left}.")
     if not dry_run and len(acted) < len(steps):
         raise typer.Exit(console.FAILED)
 
 
-def _print(steps: Sequence[Step]) -> None:
+def _print(steps: Sequence[Step], tenant: str | None) -> None:
     if steps:
         console.table(
             ("ID", "TENANT", "DOES", "EXPLANATION"),
             ((step.letter_id, step.tenant or "-", step.action, step.explanation) for step in steps),
+            obvious={"TENANT": tenant},
         )
 
 

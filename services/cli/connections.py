@@ -26,19 +26,20 @@ def list_(tenant: Tenant = None, json: Json = False) -> None:
         console.result({"connections": found})
         return
     console.table(
-        ("COMPANY", "TENANT", "NAME", "REALM", "STATE", "DEFAULT", "UNFINISHED", "AUTHORIZED UNTIL", "NOTE"),
+        ("NAME", "REALM", "KIND", "TENANT", "STATE", "DEFAULT", "UNFINISHED", "UNTIL", "NOTE"),
         (
             (
-                one.company_id,
-                one.tenant_id,
                 one.name,
-                f"{one.realm_id} ({one.environment})",
+                one.realm_id,
+                one.environment,
+                one.tenant_id,
                 one.state,
                 "yes" if one.is_default else "",
                 one.unfinished,
-                one.refresh_expires_at,
+                one.refresh_expires_at and one.refresh_expires_at.date(),
                 one.attention_reason or ("paused" if one.paused else ""),
             )
             for one in found
         ),
+        obvious={"TENANT": tenant, "UNFINISHED": "0"},
     )

@@ -55,22 +55,45 @@ def result(value: Mapping[str, Any]) -> None:
     typer.echo(json.dumps(plain(value), ensure_ascii=False, indent=2 if on_terminal() else None))
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Rows under headings: a table that fits the terminal, tab-separated lines elsewhere."""
-    written = [[_cell(value) for value in row] for row in rows]
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, obvious: Mapping[str, str | None] | None = None
+) -> None:
+    """Rows under headings: a table that fits the terminal, tab-separated lines elsewhere.
+
+    On a terminal ids are their last 12 characters, which every command takes, and columns are left out whose cells
+    are all empty, or all what `obvious` says of them.
+    """
+    found = [list(row) for row in rows]
     if not on_terminal():
-        for line in [list(columns), *written]:
+        for line in [list(columns), *([_cell(value) for value in row] for row in found)]:
             typer.echo("\t".join(cell.replace("\t", " ").replace("\n", " ") for cell in line))
         return
     from rich.console import Console
     from rich.table import Table
 
+    written = [[_short(value) for value in row] for row in found]
+    plain_values = {"TRY": "1", "SEEN": "1", **(obvious or {})}
+    shown = [
+        place
+        for place, name in enumerate(columns)
+        if not written or any(row[place] not in {"", plain_values.get(name)} for row in written)
+    ]
     drawn = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for name in columns:
-        drawn.add_column(name, overflow="fold", no_wrap=name in {"ID", "AGE", "AMOUNT"})
-    for line in written:
-        drawn.add_row(*line)
+    for place in shown:
+        prose = columns[place] in _PROSE
+        drawn.add_column(columns[place], overflow="fold" if prose else "ellipsis", no_wrap=not prose)
+    for row in written:
+        drawn.add_row(*(row[place] for place in shown))
     Console(markup=False, highlight=False).print(drawn)
+
+
+_PROSE = frozenset(
+    {"WHAT", "CAUSE", "NAME", "MESSAGE", "FIX", "EXPLANATION", "WHY", "DETAILS", "NOTE", "SCOPES"}
+)
+
+
+def _short(value: Any) -> str:
+    return str(value)[-12:] if isinstance(value, UUID) else _cell(value)
 
 
 def facts(pairs: Iterable[tuple[str, Any]]) -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Dead letters: list, show, replay, discard.")
 
 Ids = Annotated[
-    list[UUID] | None, typer.Option("--id", help="Only this letter; give it several times for more.")
+    list[str] | None, typer.Option("--id", help="Only this letter; give it several times for more.")
 ]
 Queue = Annotated[str | None, typer.Option(help="Only letters that died in this queue, e.g. export.")]
 Why = Annotated[
@@ -97,6 +97,7 @@ def list_(
             )
             for one in page.letters
         ),
+        obvious={"TENANT": tenant},
     )
     console.note(", ".join(f"{number} {name}" for name, number in page.counts.items()))
     if page.after:
@@ -106,19 +107,22 @@ def list_(
 
 
 @app.command(epilog="Example: algasync dead-letters show 0190b3c4-7d1e-7a55-9c1d-2f6c1b8a0d11")
-def show(letter_id: Annotated[UUID, typer.Argument(help="The letter.")], json: Json = False) -> None:
+def show(
+    letter: Annotated[str, typer.Argument(help="The letter: its id, or the end of it.")], json: Json = False
+) -> None:
     """Show one letter: why it died, its body, and what a replay would do."""
-    from services.cli import wiring
+    from services.cli import identity, wiring
     from services.exceptions import archive, replays
 
     with wiring.transaction(None) as connection:
-        letter = archive.get(connection, letter_id)
+        letter_id = identity.find(connection, "letter", letter)
+        found = archive.get(connection, letter_id)
         body = archive.body(connection, letter_id).decode("utf-8", "backslashreplace")
         step = replays.plan(connection, archive.Filters(states=(), ids=[letter_id]))[0]
     if json:
-        console.result({"letter": letter, "body": body, "replay": step})
+        console.result({"letter": found, "body": body, "replay": step})
         return
-    console.facts((name.replace("_", " "), value) for name, value in console.plain(letter).items())
+    console.facts((name.replace("_", " "), value) for name, value in console.plain(found).items())
     console.say(f"\na replay: {step.explanation}\n\n{body}")
 
 
@@ -221,13 +225,14 @@ def _filters(
     reason: str | None,
     type_: str | None,
     since: datetime | None,
-    ids: Collection[UUID] | None,
+    written: Collection[str] | None,
     states: tuple[str, ...],
 ) -> Filters:
-    from services.cli import wiring
+    from services.cli import identity, wiring
     from services.exceptions import archive
 
-    for one in ids or ():
+    ids = [identity.find(connection, "letter", one) for one in written or ()]
+    for one in ids:
         archive.get(connection, one)  # a letter that does not exist is an error, not an empty list
     return archive.Filters(
         tenant=tenant,
@@ -237,5 +242,5 @@ def _filters(
         reason=reason,
         type=type_,
         since=since,
-        ids=ids or (),
+        ids=ids,
     )

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="The exception list: what needs a person.")
 
-Ids = Annotated[list[UUID], typer.Argument(help="The exceptions.")]
-Id = Annotated[UUID, typer.Argument(help="The exception.")]
+Ids = Annotated[list[str], typer.Argument(help="The exceptions: their ids, or the ends of them.")]
+Id = Annotated[str, typer.Argument(help="The exception: its id, or the end of it.")]
 State = Annotated[
     list[str] | None,
     typer.Option(
@@ -104,13 +104,13 @@ def list_(
 
 
 @app.command(epilog="Example: algasync exceptions show 0190b3c4-7d1e-7a55-9c1d-2f6c1b8a0d11")
-def show(exception_id: Id, tenant: Tenant = None, json: Json = False) -> None:
+def show(exception: Id, tenant: Tenant = None, json: Json = False) -> None:
     """Show one: what happened, why, how to fix it, its letters and its history."""
-    from services.cli import wiring
+    from services.cli import identity, wiring
     from services.exceptions import exceptions
 
     with wiring.transaction(tenant) as connection:
-        shown = exceptions.show(connection, exception_id)
+        shown = exceptions.show(connection, identity.find(connection, "exception", exception))
     if json:
         console.result({"exception": shown.exception, "letters": shown.letters, "history": shown.history})
         return
@@ -172,7 +172,7 @@ def causes(tenant: Tenant = None, limit: Limit = 50, json: Json = False) -> None
     epilog="Example: algasync exceptions retry --tenant acme --cause mapping:item:<company>:<service>"
 )
 def retry(
-    ids: Annotated[list[UUID] | None, typer.Argument(help="The exceptions; or name a --cause.")] = None,
+    ids: Annotated[list[str] | None, typer.Argument(help="The exceptions; or name a --cause.")] = None,
     tenant: Tenant = None,
     cause: Annotated[str | None, typer.Option(help="All that this root cause holds up.")] = None,
     because: Because = None,
@@ -181,9 +181,9 @@ def retry(
     json: Json = False,
 ) -> None:
     """Try again what exceptions are about: a new attempt of the same operation."""
-    from services.cli import wiring
+    from services.cli import identity, wiring
     from services.exceptions import causes as root_causes
-    from services.exceptions import exceptions, replays
+    from services.exceptions import replays
 
     why = because or "retried from the command line"
     if bool(ids) == bool(cause) or (cause and not tenant):
@@ -197,19 +197,16 @@ def retry(
         with wiring.transaction(tenant) as connection:
             found = root_causes.preview(connection, tenant, cause)
             if not dry_run:
-                root_causes.release(connection, tenant, cause, str(actor), why)
+                released = set(root_causes.release(connection, tenant, cause, str(actor), why))
+                found = [one for one in found if one.operation_id in released]
         _told(dry_run, [{"exception_id": one.exception_id, "what": one.title} for one in found], [])
         return
     if dry_run:
         with wiring.transaction(tenant) as connection:
-            shown = [exceptions.get(connection, one) for one in ids or ()]
-        able = [one for one in shown if one.operation_id is None or one.operation_state == "failed"]
-        unable = [
-            _left(one.exception_id, f"its operation is {one.operation_state}")
-            for one in shown
-            if one not in able
-        ]
-        _told(True, [{"exception_id": one.exception_id, "what": one.title} for one in able], unable)
+            meant = [identity.find(connection, "exception", one) for one in ids or ()]
+            judged = [{"exception_id": one, "message": replays.obstacle(connection, one)} for one in meant]
+        able = [one for one in judged if one["message"] is None]
+        _told(True, able, [one for one in judged if one["message"] is not None])
         return
     _each(ids or [], tenant, lambda connection, one: replays.retry(connection, one, str(actor), why))
 
@@ -261,7 +258,7 @@ def assign(
 
 @app.command(epilog="Example: algasync exceptions comment 0190b3c4-... 'asked the bookkeeper'")
 def comment(
-    exception_id: Id,
+    exception: Id,
     words: Annotated[str, typer.Argument(help="What to say.")],
     tenant: Tenant = None,
     actor: Actor = None,
@@ -270,32 +267,28 @@ def comment(
     """Add a comment to an exception."""
     from services.exceptions import lifecycle
 
-    _each(
-        [exception_id], tenant, lambda connection, one: lifecycle.comment(connection, one, words, str(actor))
-    )
+    _each([exception], tenant, lambda connection, one: lifecycle.comment(connection, one, words, str(actor)))
 
 
-def _each(ids: list[UUID], tenant: str | None, act: Callable[[Connection, UUID], object]) -> None:
+def _each(ids: list[str], tenant: str | None, act: Callable[[Connection, UUID], object]) -> None:
     """Act on each in a transaction of its own; exit code 1 when one was refused."""
-    from services.cli import wiring
+    from services.cli import identity, wiring
     from services.database.engine import ALL_TENANTS
     from services.refusals import Refusal
 
     done: list[dict[str, Any]] = []
-    left: list[dict[str, Any]] = []
+    refused: list[dict[str, Any]] = []
     with wiring.fleet_database(pool_size=1) as database:
-        for one in ids:
+        with database.transaction(tenant or ALL_TENANTS) as connection:
+            meant = [identity.find(connection, "exception", one) for one in ids]
+        for one in meant:
             try:
                 with database.transaction(tenant or ALL_TENANTS) as connection:
                     act(connection, one)
-                    done.append({"exception_id": one})
+                done.append({"exception_id": one})
             except Refusal as refusal:
-                left.append(_left(one, refusal.sentence))
-    _told(False, done, left)
-
-
-def _left(exception_id: UUID, sentence: str) -> dict[str, Any]:
-    return {"exception_id": exception_id, "message": sentence}
+                refused.append({"exception_id": one, "message": refusal.sentence})
+    _told(False, done, refused)
 
 
 def _told(dry_run: bool, done: list[dict[str, Any]], left: list[dict[str, Any]]) -> None:

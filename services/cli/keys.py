@@ -51,7 +51,7 @@ def list_(tenant: OneTenant, json: Json = False) -> None:
         ("ID", "NAME", "BEGINS WITH", "SCOPES", "CREATED", "LAST USED", "STATE"),
         (
             (
-                one.key_id,
+                str(one.key_id),
                 one.name,
                 one.prefix,
                 " ".join(one.scopes),

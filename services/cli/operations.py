@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
-from uuid import UUID
 
 import typer
 
@@ -67,17 +66,18 @@ def list_(
 
 @app.command(epilog="Example: algasync operations show 0190b3c4-7d1e-7a55-9c1d-2f6c1b8a0d11")
 def show(
-    operation_id: Annotated[UUID, typer.Argument(help="The operation.")],
+    operation: Annotated[str, typer.Argument(help="The operation: its id, or the end of it.")],
     tenant: Tenant = None,
     json: Json = False,
 ) -> None:
     """Show one: its state, what it waits for, the stored call, its letters and its history."""
-    from services.cli import overview, wiring
+    from services.cli import identity, overview, wiring
     from services.exceptions import archive
     from services.ledger import operations, timeline
     from services.refusals import missing
 
     with wiring.transaction(tenant) as connection:
+        operation_id = identity.find(connection, "operation", operation)
         found = operations.get(connection, operation_id)
         if found is None:
             raise missing(f"there is no operation {operation_id}")

@@ -125,9 +125,10 @@ def api() -> None:
     """
     from services.api import server
     from services.cli import wiring
+    from services.exceptions.attention import ConnectionAttention
 
     settings, stop = _begin()
-    server.run(settings, stop, database_url=wiring.database_url(settings))
+    server.run(settings, stop, attention=ConnectionAttention(), database_url=wiring.database_url(settings))
 
 
 def sandbox(

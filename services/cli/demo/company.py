@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -10,12 +11,12 @@ import requests
 from services.cli.demo.billing import CLIENTS, SERVICES, Client
 from services.cli.demo.browser import Browser
 from services.quickbooks import query as query_
-from services.quickbooks.query import Select
 
 REALM = "9341450000000003"  # the sandbox company that keeps several currencies
 APP = {"client_id": "demo-intuit-app", "client_secret": "demo-intuit-secret"}
 BOOKKEEPER = "demo-bookkeeper-app"
 TIMEOUT = 30  # seconds
+PACE = 0.12  # seconds between two calls: ten a second are allowed
 
 # What each service is sold as in the books of a fresh sandbox company.
 _ITEMS = {
@@ -61,34 +62,35 @@ class Bookkeeper:
         self._base = f"{api}/v3/company/{realm}"
         self._session = requests.Session()
         self._session.headers.update({"Authorization": f"Bearer {self.token}", "Accept": "application/json"})
+        self._known: dict[str, list[dict[str, Any]]] = {}
 
-    def find(self, select: Select) -> list[dict[str, Any]]:
-        """The rows of a query."""
-        answer = self._session.get(
-            f"{self._base}/query", params={"query": select.text, "minorversion": "75"}, timeout=TIMEOUT
-        )
-        answer.raise_for_status()
-        return cast(list[dict[str, Any]], answer.json()["QueryResponse"].get(select.entity, []))
-
-    def create(self, entity: str, body: dict[str, Any]) -> dict[str, Any]:
-        """A new object."""
-        answer = self._session.post(
-            f"{self._base}/{entity.lower()}", params={"minorversion": "75"}, json=body, timeout=TIMEOUT
-        )
-        answer.raise_for_status()
-        return cast(dict[str, Any], answer.json()[entity])
+    def rows(self, entity: str) -> list[dict[str, Any]]:
+        """All active objects of an entity; asked for once, because Intuit allows ten calls a second."""
+        if entity not in self._known:
+            params = {"query": query_.select(entity).order_by("Id").text, "minorversion": "75"}
+            self._known[entity] = self._call("GET", "query", params)["QueryResponse"].get(entity, [])
+        return self._known[entity]
 
     def id_by(self, entity: str, field: str, value: str) -> str:
         """The id of the one object whose field has this value."""
-        return str(self.find(query_.select(entity).where(field, "=", value))[0]["Id"])
+        return str(next(row["Id"] for row in self.rows(entity) if row.get(field) == value))
 
     def customer(self, client: Client) -> str:
         """The customer for a client, made in its currency when it is not there."""
-        found = self.find(query_.select("Customer").where("DisplayName", "=", client.name))
-        if found:
-            return str(found[0]["Id"])
+        for row in self.rows("Customer"):
+            if row["DisplayName"] == client.name:
+                return str(row["Id"])
         body = {"DisplayName": client.name, "CurrencyRef": {"value": client.currency}}
-        return str(self.create("Customer", body)["Id"])
+        return str(self._call("POST", "customer", {"minorversion": "75"}, body)["Customer"]["Id"])
+
+    def _call(
+        self, method: str, path: str, params: dict[str, str], body: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        time.sleep(PACE)
+        url = f"{self._base}/{path}"
+        answer = self._session.request(method, url, params=params, json=body, timeout=TIMEOUT)
+        answer.raise_for_status()
+        return cast(dict[str, Any], answer.json())
 
 
 def connect(psa: Psa, control: str) -> str:

@@ -32,6 +32,9 @@ DO $$ BEGIN
   EXECUTE format('GRANT USAGE, CREATE ON SCHEMA algasync TO %I', session_user);
 END $$;
 
+-- Every process may ask whether the database is at the revision it needs.
+GRANT SELECT ON algasync.alembic_version TO algasync_api, algasync_fleet;
+
 SET LOCAL ROLE algasync_owner;
 SET LOCAL search_path TO algasync, pg_catalog;
 ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;

@@ -1,0 +1,138 @@
+"""The fleet's processes over given servers, to be killed, stopped and started again from outside.
+
+Each is an ordinary `algasync` command with ordinary settings, so what is learned here holds anywhere. A second
+process of a role is called `workers-2`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from deploy.local.process import StartError, end, last_lines, process, spawn, wait_until
+
+ROLES: Final = ("relay", "dispatcher", "scheduler", "collector", "workers")
+READY_WITHIN: Final = 60.0  # seconds
+_READY: Final = {
+    "relay": "relays",
+    "dispatcher": "leading",
+    "scheduler": "leading",
+    "collector": "consuming",
+    "workers": "consuming",
+}
+"""What a process of a role logs once it works."""
+
+
+class Crew:
+    """Processes by name. They end with the thread that started them, should that end first (Linux)."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
+        """Logs go below `folder`; `settings` are environment variables on top of this process' own."""
+        self.folder = folder
+        self.settings = dict(settings)
+        self._pids: dict[str, int] = {}
+        self._begins: dict[str, int] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """Every process that was started and not ended by `end`, in the order of their first start."""
+        return list(self._pids)
+
+    def pid(self, name: str) -> int:
+        """The process id."""
+        return self._pids[name]
+
+    def log(self, name: str) -> Path:
+        """Where a process logs."""
+        return self.folder / f"{name}.log"
+
+    def start(self, *names: str, **settings: str) -> None:
+        """Start processes; `settings` are for these only."""
+        for name in names:
+            log = self.log(name)
+            self._begins[name] = log.stat().st_size if log.exists() else 0
+            self._pids[name] = spawn(
+                [sys.executable, "-m", "services.cli", name.split("-")[0]],
+                log=log,
+                environment={**os.environ, "ALGASYNC_LOG_FORMAT": "json", **self.settings, **settings},
+                dies_with_parent=signal.SIGTERM,
+            )
+
+    def ready(self, *names: str) -> None:
+        """Wait until processes work; raises `StartError` with the end of the log of one that does not."""
+        for name in names or self.names:
+            event = _READY[name.split("-")[0]]
+            came = wait_until(lambda n=name, e=event: not self.lives(n) or self.said(n, e), READY_WITHIN)  # type: ignore[misc]
+            if not came or not self.lives(name):
+                raise StartError(f"{name} did not start. The end of its log:\n{last_lines(self.log(name))}")
+
+    def lives(self, name: str) -> bool:
+        """Whether the process has not ended; a stopped one lives."""
+        return process(self._pids[name]) is not None
+
+    def kill(self, name: str) -> None:
+        """SIGKILL, and wait until it is gone."""
+        end(self._pids[name], signal.SIGKILL, 10)
+
+    def stop(self, name: str) -> None:
+        """SIGSTOP: it keeps its connections and its locks, and does nothing."""
+        os.kill(self._pids[name], signal.SIGSTOP)
+
+    def go_on(self, name: str) -> None:
+        """SIGCONT."""
+        os.kill(self._pids[name], signal.SIGCONT)
+
+    def restart(self, name: str) -> None:
+        """Kill and start again, as a supervisor would."""
+        self.kill(name)
+        self.start(name)
+
+    def drain(self, name: str, seconds: float) -> bool:
+        """SIGTERM; whether it ended by itself within so many seconds. It is killed otherwise."""
+        os.kill(self._pids[name], signal.SIGTERM)
+        if wait_until(lambda: not self.lives(name), seconds):
+            return True
+        self.kill(name)
+        return False
+
+    def fallen(self) -> list[str]:
+        """Processes that ended without being told to."""
+        return [name for name in self._pids if not self.lives(name)]
+
+    def said(self, name: str, event: str) -> list[dict[str, Any]]:
+        """Lines with this event that a process has logged since its last start."""
+        return [line for line in self._lines(name) if line.get("event") == event]
+
+    def logs(self) -> str:
+        """The ends of all logs, to put into an error."""
+        return "\n".join(
+            f"--- {name} ({'alive' if self.lives(name) else 'dead'})\n{last_lines(self.log(name))}"
+            for name in self._pids
+        )
+
+    def end(self, *names: str) -> None:
+        """Kill processes, all of them by default, stopped ones too, and forget them."""
+        for name in names or self.names:
+            if self.lives(name):
+                self.kill(name)
+            del self._pids[name]
+
+    def _lines(self, name: str) -> Iterator[dict[str, Any]]:
+        try:
+            with self.log(name).open("rb") as log:
+                log.seek(self._begins[name])
+                written = log.read().decode(errors="replace").splitlines()
+        except FileNotFoundError:
+            return
+        for line in written:
+            try:
+                said = json.loads(line)
+            except ValueError:  # a traceback, or a line half written
+                continue
+            if isinstance(said, dict):
+                yield said
