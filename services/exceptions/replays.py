@@ -139,13 +139,26 @@ def retry(connection: Connection, exception_id: UUID, actor: str, reason: str) -
     found = exceptions.get(connection, exception_id)
     if found.operation_id is not None:
         return Retried(again(connection, found.operation_id, actor, reason), [])
-    letters = list(connection.execute(_EVENT_LETTERS, {"id": exception_id}).scalars())
+    letters = connection.execute(_EVENT_LETTERS, {"id": exception_id}).scalars().all()
     steps = [replay(connection, letter_id, actor, reason) for letter_id in letters]
     sent = [UUID(step.subject) for step in steps if step.acts]
     if not sent:
-        why = steps[0].explanation if steps else found.fix
-        raise conflict("nothing_to_retry", f"exception {exception_id} has nothing to send again: {why}")
+        why = steps[0].explanation if steps else f"there is nothing to send again: {found.fix}"
+        raise conflict("nothing_to_retry", f"exception {exception_id} cannot be retried: {why}")
     return Retried(None, sent)
+
+
+def obstacle(connection: Connection, exception_id: UUID) -> str | None:
+    """Why a retry of an exception would do nothing now; None when it would act. Raises `Refusal`."""
+    found = exceptions.get(connection, exception_id)
+    if found.operation_id is not None:
+        failed = found.operation_state == State.FAILED
+        return None if failed else f"its operation is {found.operation_state}; only a failed one is retried"
+    letters = connection.execute(_EVENT_LETTERS, {"id": exception_id}).scalars()
+    steps = [_judge(connection, archive.get(connection, letter_id)) for letter_id in letters]
+    if any(step.acts for step in steps):
+        return None
+    return steps[0].explanation if steps else f"there is nothing to send again: {found.fix}"
 
 
 def _judge(connection: Connection, letter: FiledLetter) -> Step:

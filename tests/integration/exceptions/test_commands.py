@@ -50,7 +50,7 @@ def test_plain_lines_carry_what_a_person_and_a_script_need(desk: Called, world: 
         (("list", "--state", "lost"), "--state: 'lost' is none of open"),
         (("list", "--since", "yesterday"), "no age like"),
         (("list", "--company", "Acme"), "--company"),
-        (("show", "seven"), "invalid character"),
+        (("show", "seven"), "'seven' is no id"),
     ],
 )
 def test_wrong_input_is_named_and_exits_2(desk: Called, words: tuple[str, ...], said: str) -> None:
@@ -274,3 +274,19 @@ def test_keys_are_shown_once_rotated_and_revoked(desk: Called, world: World) -> 
         desk.json("keys", "revoke", turned["key"]["key_id"], *tenant, exit_code=1)["error"]["code"]
         == "key_revoked"
     )
+
+
+def test_the_end_of_an_id_is_enough(desk: Called, world: World) -> None:
+    """A table shows the last characters of ids, and commands take them; what is not unique or no id is named."""
+    failed = world.failed("inv-1")
+    letter = world.die(failed).letter_id
+    tail = str(letter)[-12:]
+    assert desk.json("dead-letters", "show", tail)["letter"]["letter_id"] == str(letter)
+    assert desk.json("dead-letters", "replay", "--id", tail.upper())["replayed"] == 1
+    one = str(world.exception().exception_id)
+    assert len(desk.json("exceptions", "start", one[-8:])["done"]) == 1
+    assert desk.json("operations", "show", str(failed.operation_id)[-10:])["operation"]["attempt"] == 2
+    for words in (("show", "12345"), ("show", "g" * 12), ("start", one, "f" * 30)):
+        refused = desk.json("exceptions", *words, exit_code=2)
+        assert refused["error"]["code"] == "invalid_id"
+    assert world.exception().state == "in_progress"
