@@ -5,11 +5,9 @@ https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from sqlalchemy import Connection, text
 
@@ -23,7 +21,7 @@ _BEGIN = text(
 )
 _SEEN = text("SELECT request_hash, status, body FROM api_outcome WHERE tenant_id = :tenant AND key = :key")
 _END = text(
-    """UPDATE api_outcome SET status = :status, body = CAST(:body AS jsonb)
+    """UPDATE api_outcome SET status = :status, body = :body
         WHERE tenant_id = :tenant AND key = :key"""
 )
 _FORGET = text("DELETE FROM api_outcome WHERE created_at < clock_timestamp() - CAST(:kept AS interval)")
@@ -31,15 +29,15 @@ _FORGET = text("DELETE FROM api_outcome WHERE created_at < clock_timestamp() - C
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a write answered; `repeated` when it was answered before and nothing was done now."""
+    """What a write answered, as JSON; `repeated` when it was answered before and nothing was done now."""
 
     status: int
-    body: Any
+    body: str
     repeated: bool = False
 
 
 def once(
-    connection: Connection, tenant: str, key: str, request_hash: bytes, act: Callable[[], tuple[int, Any]]
+    connection: Connection, tenant: str, key: str, request_hash: bytes, act: Callable[[], tuple[int, str]]
 ) -> Outcome:
     """Do it, or return the outcome of the request that came first with this key.
 
@@ -58,7 +56,7 @@ def once(
             )
         return Outcome(seen.status, seen.body, repeated=True)
     status, body = act()
-    connection.execute(_END, {**values, "status": status, "body": json.dumps(body)})
+    connection.execute(_END, {**values, "status": status, "body": body})
     return Outcome(status, body)
 
 

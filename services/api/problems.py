@@ -118,7 +118,9 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     def http(request: Request, error: HTTPException) -> Response:
-        code = HTTPStatus(error.status_code).name.lower()
+        code = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}.get(
+            error.status_code, "http"
+        )
         detail = {
             404: f"there is nothing at {request.url.path}; see /docs",
             405: f"{request.url.path} does not take {request.method}; see /docs",

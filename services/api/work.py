@@ -12,7 +12,7 @@ from fastapi import Depends, Header, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
 from sqlalchemy import Connection
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from services.api import keys, outcomes
 from services.api.context import Context
@@ -48,16 +48,16 @@ class Work:
         """Write in a transaction of its own and answer; with an Idempotency-Key, at most once."""
         with self.transaction() as connection:
             if self.idempotency_key is None:
-                return JSONResponse(act(connection).model_dump(mode="json"), status)
+                return _json(act(connection).model_dump_json(), status)
             outcome = outcomes.once(
                 connection,
                 self.tenant,
                 self.idempotency_key,
                 self.request_hash,
-                lambda: (status, act(connection).model_dump(mode="json")),
+                lambda: (status, act(connection).model_dump_json()),
             )
         headers = {"Idempotent-Replayed": "true"} if outcome.repeated else None
-        return JSONResponse(outcome.body, outcome.status, headers)
+        return _json(outcome.body, outcome.status, headers)
 
 
 def context_of(request: Request) -> Context:
@@ -130,6 +130,10 @@ def entitled(work: Reader) -> None:
                 "QuickBooks Online is part of the Enterprise edition, and this tenant's edition does not"
                 " include it; nothing that was connected or recorded is lost",
             )
+
+
+def _json(body: str, status: int, headers: dict[str, str] | None = None) -> Response:
+    return Response(body, status, headers, media_type="application/json")
 
 
 def _unauthorized(code: str, detail: str) -> ApiError:

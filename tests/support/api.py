@@ -85,8 +85,19 @@ class Served:
 
 @pytest.fixture
 def served(database_url: str, sandbox: Sandbox, free_port: Callable[[], int]) -> Iterator[Served]:
-    """The API over a fresh database, in front of the sandbox."""
-    port = free_port()
+    """The API over a fresh database, in front of a fresh sandbox."""
+    yield from _serving(database_url, sandbox, free_port())
+
+
+@pytest.fixture(scope="module")
+def shared(
+    module_database_url: str, _sandbox_process: Sandbox, free_port: Callable[[], int]
+) -> Iterator[Served]:
+    """The API over a database that the tests of a module share, for requests that change nothing."""
+    yield from _serving(module_database_url, _sandbox_process, free_port())
+
+
+def _serving(database_url: str, sandbox: Sandbox, port: int) -> Iterator[Served]:
     url = f"http://127.0.0.1:{port}"
     intuit = intuit_of(
         sandbox, key=new_key(), redirect_uri=f"{url}/v1/quickbooks/callback", api_port=port, public_url=url
@@ -96,7 +107,7 @@ def served(database_url: str, sandbox: Sandbox, free_port: Callable[[], int]) ->
         context = Context(api, intuit, ConnectionAttention())
         thread = threading.Thread(target=serve, args=(context, stop), daemon=True)
         thread.start()
-        eventually(lambda: _answers(url))
+        eventually(lambda: _answers(url), 30)
         yield Served(url, context, fleet, Admin(api, intuit, Noted()))
         stop.set()
         thread.join(15)
@@ -105,5 +116,5 @@ def served(database_url: str, sandbox: Sandbox, free_port: Callable[[], int]) ->
 def _answers(url: str) -> bool:
     try:
         return requests.get(f"{url}/healthz", timeout=1).ok
-    except requests.ConnectionError:
+    except requests.RequestException:
         return False

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.support.api import served
+from tests.support.api import served, shared
 
-__all__ = ["served"]
+__all__ = ["served", "shared"]

@@ -119,11 +119,11 @@ def test_page_says_who_started_it_and_uses_nothing_up(served: Served) -> None:
 
 
 @pytest.mark.parametrize("bad", ["", "nonsense", "orsw4ylooqwwc.forged", "<script>"])
-def test_bad_tickets_lead_nowhere(bad: str, served: Served) -> None:
+def test_bad_tickets_lead_nowhere(bad: str, shared: Served) -> None:
     """An unknown, used or malformed ticket gets a page that says what to do, on both ways in."""
     for answer in (
-        requests.get(f"{served.url}/connect/quickbooks", params={"ticket": bad}, timeout=10),
-        requests.post(f"{served.url}/connect/quickbooks", data={"ticket": bad}, timeout=10),
+        requests.get(f"{shared.url}/connect/quickbooks", params={"ticket": bad}, timeout=10),
+        requests.post(f"{shared.url}/connect/quickbooks", data={"ticket": bad}, timeout=10),
     ):
         assert answer.status_code == 400
         assert "click Connect QuickBooks again" in answer.text

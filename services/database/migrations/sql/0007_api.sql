@@ -38,7 +38,7 @@ CREATE TABLE api_outcome (
   key           text NOT NULL,
   request_hash  bytea NOT NULL,                 -- of method, address and body
   status        smallint,                       -- NULL only inside the transaction that works on it
-  body          jsonb,
+  body          text,                           -- as it was sent, byte for byte
   created_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
   PRIMARY KEY (tenant_id, key)
 );
