@@ -22,8 +22,4 @@ def uncollected_letters() -> str | None:
     except (OperationalError, amqp.AMQPError, OSError) as error:
         return f"The broker does not answer ({type(error).__name__}): letters it still holds are not in this list."
     waiting = int(found.message_count)
-    return (
-        f"{waiting} letters wait in the broker for the collector and are not in this list."
-        if waiting
-        else None
-    )
+    return f"Not in this list: {waiting} in the broker that wait for the collector." if waiting else None
