@@ -13,6 +13,7 @@ from decimal import Decimal
 from messages.money import exponent, round_half_up, to_decimal
 
 PRICE_DECIMALS = 7  # what QuickBooks keeps of a UnitPrice
+CENTS = 2  # decimals
 DIGITS = 15  # longest number QuickBooks takes
 
 
@@ -30,9 +31,10 @@ def priced(quantity: Decimal, unit_price: Decimal, net_amount: int, currency: st
     """Fit quantity and price to a net amount in minor units of `currency`.
 
     First as they are; then with the price that leads to the amount, at 7 decimals; else one piece at the amount,
-    with the original quantity and rate as a remark.
+    with the original quantity and rate as a remark. Intuit rounds the product to cents and does not say whether a
+    currency without cents is an exception, so the arithmetic is made to hold at cents for every currency.
     """
-    places = exponent(currency)
+    places = max(exponent(currency), CENTS)
     amount = to_decimal(net_amount, currency)
     if _fits(quantity, unit_price, amount, places):
         return Priced(quantity, unit_price, amount)

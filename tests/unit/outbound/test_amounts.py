@@ -24,7 +24,9 @@ def test_amount_is_sacred_and_arithmetic_holds(
     """Whatever came in, Amount is the net amount and equals Qty x UnitPrice rounded half up (error 6070)."""
     line = priced(quantity, price, net, currency)
     assert line.amount == to_decimal(net, currency)
-    assert round_half_up(line.quantity * line.unit_price, exponent(currency)) == line.amount
+    product = line.quantity * line.unit_price
+    assert round_half_up(product, 2) == round_half_up(line.amount, 2)
+    assert round_half_up(product, exponent(currency)) == line.amount
     assert -line.unit_price.normalize().as_tuple().exponent <= PRICE_DECIMALS  # type: ignore[operator]  # finite
 
 
@@ -42,6 +44,12 @@ def test_price_gives_way_before_quantity(quantity: str, price: str, net: int, se
     """First as billed, then with a fitted price, and one piece only when nothing else fits."""
     line = priced(Decimal(quantity), Decimal(price), net, "USD")
     assert (line.quantity, line.unit_price) == (Decimal(sent[0]), Decimal(sent[1]))
+
+
+def test_yen_hold_at_cents_too() -> None:
+    """A prorated price in a currency without decimals must not leave a fraction that QuickBooks sees (6070)."""
+    line = priced(Decimal("0.25"), Decimal("12675"), 3169, "JPY")
+    assert line.quantity * line.unit_price == line.amount == 3169
 
 
 def test_original_quantity_and_rate_are_kept_for_the_reader() -> None:
