@@ -21,20 +21,26 @@ _PUT = text(
               currency = excluded.currency, state = excluded.state, snapshot = excluded.snapshot,
               linked_via = excluded.linked_via, operation_id = excluded.operation_id, updated_at = clock_timestamp()""",
 )
-_COLUMNS = """tenant_id, company_id, kind, document_id, external_type, external_id, sync_token, number, total,
-              currency, state, snapshot, linked_via, operation_id"""
+# The snapshot comes as text, because a driver's JSON would make floats of its amounts.
+COLUMNS = """l.tenant_id, l.company_id, l.kind, l.document_id, l.external_type, l.external_id, l.sync_token, l.number,
+             l.total, l.currency, l.state, l.snapshot::text, l.linked_via, l.operation_id"""
+"""Select list that `from_row` understands, for queries that alias the table as `l`."""
+
 _OURS = text(
-    f"SELECT {_COLUMNS} FROM link WHERE company_id = :company_id AND kind = :kind AND document_id = :document_id"  # noqa: S608 - constant columns
+    f"SELECT {COLUMNS} FROM link l WHERE company_id = :company_id AND kind = :kind AND document_id = :document_id"  # noqa: S608 - constant columns
 )
 _THEIRS = text(
-    f"""SELECT {_COLUMNS} FROM link WHERE company_id = :company_id AND external_type = :external_type
+    f"""SELECT {COLUMNS} FROM link l WHERE company_id = :company_id AND external_type = :external_type
            AND external_id = :external_id ORDER BY link_id"""  # noqa: S608 - constant columns
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One link; `total` as QuickBooks said it, in the document's currency; `snapshot` the entity it returned."""
+    """One link; `total` as QuickBooks said it, in the document's currency; `snapshot` the entity it returned.
+
+    Amounts in the snapshot are Decimals, with the digits QuickBooks sent.
+    """
 
     tenant_id: str
     company_id: UUID
@@ -50,6 +56,11 @@ class Link:
     snapshot: dict[str, Any]
     linked_via: str = "export"
     operation_id: UUID | None = None
+
+
+def from_row(row: Any) -> Link:
+    """A link from a row selected with `COLUMNS`."""
+    return Link(*row[:11], simplejson.loads(row[11], use_decimal=True), *row[12:])
 
 
 def put(connection: Connection, link: Link) -> None:
@@ -82,10 +93,10 @@ def of_document(connection: Connection, company_id: UUID, kind: str, document_id
     """The link of our document in that company."""
     values = {"company_id": company_id, "kind": kind, "document_id": document_id}
     row = connection.execute(_OURS, values).one_or_none()
-    return Link(*row) if row else None
+    return from_row(row) if row else None
 
 
 def of_object(connection: Connection, company_id: UUID, external_type: str, external_id: str) -> list[Link]:
     """Our documents behind an object in QuickBooks; several only for credit applications."""
     values = {"company_id": company_id, "external_type": external_type, "external_id": external_id}
-    return [Link(*row) for row in connection.execute(_THEIRS, values)]
+    return [from_row(row) for row in connection.execute(_THEIRS, values)]

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+import simplejson
 import uuid_utils
 from sqlalchemy import Connection, text
 
@@ -106,7 +107,8 @@ class Operation:
     @property
     def seen(self) -> dict[str, Any] | None:
         """What was read in QuickBooks after a refusal, for the next decision; see `Handler.inspect`."""
-        return self.payload.get("seen")
+        seen = self.payload.get("seen")
+        return None if seen is None else simplejson.loads(seen, use_decimal=True)
 
 
 COLUMNS = ", ".join(f"o.{column.name}" for column in fields(Operation))

@@ -34,8 +34,9 @@ _NEXT_STEP = text(
               payload = (payload - 'seen') || jsonb_build_object('steps', coalesce((payload ->> 'steps')::int, 0) + 1)
         WHERE operation_id = :id"""
 )
+# As text, because a driver's JSON would make floats of the amounts.
 _SEEN = text(
-    """UPDATE operation SET payload = payload || jsonb_build_object('seen', CAST(:seen AS jsonb))
+    """UPDATE operation SET payload = payload || jsonb_build_object('seen', CAST(:seen AS text))
         WHERE operation_id = :id AND lease_token = :token"""
 )
 _ENDED = text(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +26,18 @@ _CHOICE = text(
                      (SELECT (s.value #>> '{}')::uuid FROM setting s
                        WHERE s.tenant_id = :tenant AND s.scope = 'client:' || :client_id AND s.name = 'company'),
                      (SELECT d.company_id FROM company d WHERE d.tenant_id = :tenant AND d.is_default)) END"""
+)
+# Where documents are, or are on their way to.
+_OF_DOCUMENTS = text(
+    """SELECT x.company_id FROM unnest(CAST(:kinds AS text[]), CAST(:ids AS text[])) AS u (kind, id)
+        CROSS JOIN LATERAL (
+          SELECT l.company_id, l.state IN ('synced', 'drift') AS live, 1 AS rank, l.created_at FROM link l
+           WHERE l.tenant_id = :tenant AND l.kind = u.kind AND l.document_id = u.id
+          UNION ALL
+          SELECT o.company_id, false, 2, o.created_at FROM operation o
+           WHERE o.tenant_id = :tenant AND o.document_kind = u.kind AND o.document_id = u.id
+             AND o.company_id IS NOT NULL) AS x
+        ORDER BY x.live DESC, x.rank, x.created_at DESC LIMIT 1"""
 )
 
 
@@ -69,6 +83,18 @@ class Books:
         """Whether the company said that it charges no tax; then it drops any tax we send."""
         return self.preference("TaxPrefs", "UsingSalesTax") is False
 
+    @property
+    def closed_through(self) -> date | None:
+        """The last day of the period that is closed, as last read; None while the books are open."""
+        day = self.preference("AccountingInfoPrefs", "BookCloseDate")
+        return date.fromisoformat(day) if day else None
+
+    @property
+    def cutover(self) -> date | None:
+        """Invoices and credit notes dated before it were brought over before we came."""
+        day = self.settings.get("cutover_date")
+        return date.fromisoformat(day) if day else None
+
 
 def load(connection: Connection, company_id: UUID, client_id: str) -> Books:
     """Company facts and settings in one statement; a client's setting wins over the company's over the tenant's."""
@@ -86,3 +112,11 @@ def choose(
     values = {"tenant": tenant, "target": target or "", "client_id": client_id}
     row = connection.execute(_CHOICE, values).first()
     return (row.company_id if row else None), (f"realm:{target}" if target else "default")
+
+
+def of_documents(connection: Connection, tenant: str, references: Iterable[tuple[str, str]]) -> UUID | None:
+    """The company in which documents `(kind, id)` are, or will be; None when none of them was ever seen."""
+    listed = list(references)
+    values = {"tenant": tenant, "kinds": [k for k, _ in listed], "ids": [i for _, i in listed]}
+    found: UUID | None = connection.execute(_OF_DOCUMENTS, values).scalar()
+    return found

@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import Connection
 
 from messages import EventData
-from messages.invoices import InvoiceCorrected, InvoiceFinalized
+from messages.credits import CreditNoteFinalized
+from messages.invoices import Document, InvoiceCorrected, InvoiceFinalized
 from services.ledger.documents import Description
 from services.ledger.operations import Plan
 from services.ledger.ports import Effect
@@ -17,30 +18,35 @@ from services.outbound import books
 Rule = Callable[[Connection, str, Any], Effect]
 
 
-def _invoice(connection: Connection, tenant: str, invoice: InvoiceFinalized | InvoiceCorrected) -> Effect:
-    company_id, condition = books.choose(connection, tenant, invoice.target_company, invoice.client.id)
-    return Effect(
-        Description(
-            state="finalized",
-            number=invoice.number,
-            client_id=invoice.client.id,
-            client_name=invoice.client.name,
-            currency=invoice.currency,
-            total=invoice.total,
-            document_date=invoice.invoice_date,
-            data=invoice.plain(),
-        ),
-        [
-            Plan(
-                kind="export_invoice",
-                queue="export",
-                company_id=company_id,
-                company_condition=condition,
-                supersedes=frozenset({"export_invoice"}),
-            )
-        ],
-        {"number": invoice.number, "total": invoice.total, "currency": invoice.currency},
-    )
+def _form(kind: str) -> Rule:
+    """A document of billing is exported, whole; a later revision takes the place of one that was not sent yet."""
+
+    def rule(connection: Connection, tenant: str, document: Document) -> Effect:
+        company_id, condition = books.choose(connection, tenant, document.target_company, document.client.id)
+        return Effect(
+            Description(
+                state="finalized",
+                number=document.number,
+                client_id=document.client.id,
+                client_name=document.client.name,
+                currency=document.currency,
+                total=document.total,
+                document_date=document.invoice_date,
+                data=document.plain(),
+            ),
+            [
+                Plan(
+                    kind=kind,
+                    queue="export",
+                    company_id=company_id,
+                    company_condition=condition,
+                    supersedes=frozenset({kind}),
+                )
+            ],
+            {"number": document.number, "total": document.total, "currency": document.currency},
+        )
+
+    return rule
 
 
 def _unsupported(connection: Connection, tenant: str, data: EventData) -> Effect:
@@ -62,8 +68,9 @@ def _unsupported(connection: Connection, tenant: str, data: EventData) -> Effect
 
 
 _RULES: Mapping[type[EventData], Rule] = {
-    InvoiceFinalized: _invoice,
-    InvoiceCorrected: _invoice,
+    InvoiceFinalized: _form("export_invoice"),
+    InvoiceCorrected: _form("export_invoice"),
+    CreditNoteFinalized: _form("export_credit_memo"),
 }
 
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from services.ledger.ports import Handler
-from services.outbound.export_invoice import ExportInvoice
+from services.outbound.export_form import EXPORT_CREDIT_MEMO, EXPORT_INVOICE
 from services.outbound.unsupported import Unsupported
 
-_ALL: tuple[Handler, ...] = (ExportInvoice(), Unsupported())
+_ALL: tuple[Handler, ...] = (EXPORT_INVOICE, EXPORT_CREDIT_MEMO, Unsupported())
 
 HANDLERS: Final[Mapping[str, Handler]] = {handler.kind: handler for handler in _ALL}
 """Handlers by the kind of operation they know."""

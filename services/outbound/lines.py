@@ -174,7 +174,7 @@ def _price_sign(line: Line, sign: int) -> int:
 def _cut(description: str) -> str:
     if len(description) <= LONGEST_DESCRIPTION:
         return description
-    return description[: LONGEST_DESCRIPTION - 1] + "…"
+    return description[: LONGEST_DESCRIPTION - 3] + "..."
 
 
 def _short(description: str) -> str:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from services.ledger.operations import Operation
 from services.ledger.ports import Fail, Found, Look, Prepared, Problem, Settled
 from services.outbound.findings import EXPORT_ERROR
-from services.quickbooks.errors import QuickBooksError
+from services.quickbooks.errors import QuickBooksError, Refused
 from services.quickbooks.reply import Reply
 
 RECIPES = {
@@ -60,6 +60,10 @@ class Unsupported:
         self._unreachable()
 
     def refused(self, connection: Connection, operation: Operation, refusal: QuickBooksError) -> Problem:
+        """Never reached: nothing is sent."""
+        self._unreachable()
+
+    def inspect(self, operation: Operation, refusal: Refused, look: Look) -> None:
         """Never reached: nothing is sent."""
         self._unreachable()
 

@@ -6,6 +6,7 @@ Limits are off, so that tests of order and crashes are quick; the limiter has te
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -14,15 +15,18 @@ from uuid import UUID, uuid4
 
 import pytest
 import requests
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 import outbox
 from services.database import Database, Role
+from services.exceptions import replays
 from services.exceptions.desk import ExceptionDesk
-from services.ledger import dispatch, sweep
+from services.ledger import dispatch, links, sweep, timeline, waits
 from services.ledger.intake import Intake
+from services.ledger.links import Link
 from services.ledger.operations import Operation, page
 from services.ledger.runner import Runner, Verdict
+from services.outbound import decisions
 from services.outbound.effects import Effects
 from services.outbound.handlers import HANDLERS
 from services.quickbooks.call import Call
@@ -41,6 +45,7 @@ APP = {
     "redirect_uris": ["http://localhost/callback"],
 }
 
+ACTOR = {"type": "system"}
 LINE: dict[str, Any] = {
     "id": "l1",
     "service_id": "svc",
@@ -52,6 +57,14 @@ LINE: dict[str, Any] = {
     "is_taxable": False,
     "is_discount": False,
 }
+
+_SUBJECTS = {
+    "credit.applied": "application_id",
+    "credit.unapplied": "application_id",
+    "credit.expired": "source_id",
+    "payment.refunded": "refund_id",
+}
+"""Which field of an event names its document, where it is not `id`."""
 
 
 def invoice(document_id: str, *, number: str = "", net: int = 13500, **changes: Any) -> dict[str, Any]:
@@ -71,9 +84,20 @@ def invoice(document_id: str, *, number: str = "", net: int = 13500, **changes: 
         "total": net,
         "client": {"id": "cl-1", "name": "Cool Cars", "tax_exempt": True},
         "lines": [copy.deepcopy(LINE) | {"net_amount": net, "unit_price": str(net // 300 / 1)}],
-        "actor": {"type": "system"},
+        "actor": ACTOR,
         **changes,
     }
+
+
+def credit_note(document_id: str, *, net: int = -8000, **changes: Any) -> dict[str, Any]:
+    """Data of a credit_note.finalized event of one line over `net` (negative) cents."""
+    data = invoice(document_id, net=net, type="credit_note", reason="service was down", **changes)
+    return {name: value for name, value in data.items() if name != "due_date"}
+
+
+def voided(document_id: str, **changes: Any) -> dict[str, Any]:
+    """Data of an invoice.voided or credit_note.voided event."""
+    return {"id": document_id, "date": "2026-11-02", "reason": "wrong client", "actor": ACTOR, **changes}
 
 
 @dataclass
@@ -189,11 +213,76 @@ class Workbench:
         self.intake.take_over(body)
         return body
 
-    def operations(self, document_id: str | None = None) -> list[Operation]:
+    def say(self, type_: str, data: dict[str, Any], *, settle: bool = True) -> bytes:
+        """Emit and take over any event, without its version; and work until nothing is due."""
+        body = self.emit(f"{type_}.v1", str(data[_SUBJECTS.get(type_, "id")]), data)
+        self.intake.take_over(body)
+        if settle:
+            self.settle()
+        return body
+
+    def operations(self, document_id: str | None = None, kind: str = "invoice") -> list[Operation]:
         """Operations, oldest first."""
         with self.fleet.transaction(TENANT) as connection:
-            document = ("invoice", document_id) if document_id else None
+            document = (kind, document_id) if document_id else None
             return list(reversed(page(connection, document=document, limit=1000).operations))
+
+    def last(self, kind: str, document_id: str) -> Operation:
+        """The newest operation of a document."""
+        return self.operations(document_id, kind)[-1]
+
+    def outcome(self, kind: str, document_id: str) -> tuple[str, str | None]:
+        """State and reason of the newest operation of a document."""
+        last = self.last(kind, document_id)
+        return last.state, last.reason_code
+
+    def link(self, kind: str, document_id: str) -> Link | None:
+        """Where a document is in QuickBooks."""
+        with self.fleet.transaction(TENANT) as connection:
+            return links.of_document(connection, self.company_id, kind, document_id)
+
+    def exceptions(self, state: str = "open") -> list[Row[Any]]:
+        """Exceptions of the tenant in a state, oldest first."""
+        with self.fleet.transaction(TENANT) as connection:
+            query = text("SELECT * FROM exception WHERE state = :s ORDER BY created_at, exception_id")
+            return list(connection.execute(query, {"s": state}))
+
+    def codes(self) -> list[str]:
+        """Codes of the open exceptions, oldest first."""
+        return [row.code for row in self.exceptions()]
+
+    def replay(self, operation: Operation, *, settle: bool = True) -> None:
+        """Retry a failed operation as an operator does."""
+        with self.fleet.transaction(TENANT) as connection:
+            replays.again(connection, operation.operation_id, "operator", "mended")
+        if settle:
+            self.settle()
+
+    def decide(self, operation: Operation, choice: str, **facts: Any) -> None:
+        """Choose one of what the exception offers, and work on."""
+        with self.fleet.transaction(TENANT) as connection:
+            decisions.decide(
+                connection, operation.operation_id, choice, actor="controller", reason="agreed", **facts
+            )
+        self.settle()
+
+    def told(self, type_: str) -> list[dict[str, Any]]:
+        """Data of the accounting events of a type, in order."""
+        with self.fleet.transaction(TENANT) as connection:
+            query = text(
+                "SELECT body FROM outbox_event WHERE exchange = 'accounting' AND type = :type ORDER BY id"
+            )
+            return [
+                json.loads(body)["data"]
+                for body in connection.execute(query, {"type": f"{type_}.v1"}).scalars()
+            ]
+
+    def timeline(self, kind: str, document_id: str) -> list[str]:
+        """What happened to a document, in a word each; the chain must be intact."""
+        with self.fleet.transaction(TENANT) as connection:
+            entries = timeline.read(connection, TENANT, kind, document_id)
+        assert all(entry.intact for entry in entries)
+        return [entry.action for entry in entries]
 
     def run(self, operation: Operation, runner: Runner | None = None) -> Verdict:
         """Run the present attempt of an operation."""
@@ -235,12 +324,71 @@ class Workbench:
         found = answer.json()
         return cast(list[dict[str, Any]], found if isinstance(found, list) else found["objects"])
 
+    def object(self, entity: str, id_: str) -> dict[str, Any]:
+        """One object of the sandbox company, raw."""
+        return next(one for one in self.objects(entity) if one["Id"] == id_)
+
+    def bookkeeper(self, action: str, **facts: Any) -> dict[str, Any]:
+        """Something that a person does in QuickBooks."""
+        address = f"{self.sandbox.control}/companies/{REALM}/bookkeeper/{action}"
+        answer = requests.post(address, json=facts, timeout=5)
+        answer.raise_for_status()
+        return cast(dict[str, Any], answer.json())
+
+    def switch(self, **switches: Any) -> None:
+        """Turn switches of the sandbox company."""
+        answer = requests.patch(f"{self.sandbox.control}/switches", json=switches, timeout=5)
+        answer.raise_for_status()
+
+    def prefer(self, group: str, **preferences: Any) -> None:
+        """Set preferences of the company, in QuickBooks and as we last read them."""
+        address = f"{self.sandbox.control}/companies/{REALM}/preferences"
+        requests.patch(address, json={group: preferences}, timeout=5).raise_for_status()
+        self.know(group, **preferences)
+
+    def know(self, group: str, **preferences: Any) -> None:
+        """Set preferences of the company as we last read them, only."""
+        with self.fleet.transaction(TENANT) as connection:
+            connection.execute(
+                text(
+                    """UPDATE company SET preferences = jsonb_set(preferences, ARRAY[CAST(:group AS text)],
+                              coalesce(preferences -> :group, '{}') || CAST(:given AS jsonb))
+                        WHERE company_id = :id"""
+                ),
+                {"group": group, "given": json.dumps(preferences), "id": self.company_id},
+            )
+
+    def set(self, name: str, value: Any, scope: str = "") -> None:
+        """Change a setting, of the company unless another scope is named."""
+        with self.fleet.transaction(TENANT) as connection:
+            setting(connection, TENANT, name, value, scope or f"company:{self.company_id}")
+
+    @property
+    def reads(self) -> int:
+        """Metered reads so far."""
+        companies = self.counters()["companies"]
+        return int(companies[REALM]["metered_reads"]) if REALM in companies else 0
+
     def trouble(self, kind: str, **conditions: Any) -> None:
         """Switch a fault on."""
         answer = requests.post(
             f"{self.sandbox.control}/troubles", json={"kind": kind, **conditions}, timeout=5
         )
         answer.raise_for_status()
+
+    def advance(self, seconds: float) -> None:
+        """Move the sandbox's clock."""
+        requests.post(
+            f"{self.sandbox.control}/clock", json={"seconds": seconds}, timeout=5
+        ).raise_for_status()
+
+    def reconnect(self) -> None:
+        """The company is approved again, and what waited for it goes on."""
+        with self.fleet.transaction(TENANT) as connection:
+            connection.execute(
+                text("UPDATE company SET state = 'active', attention_reason = NULL, attention_since = NULL")
+            )
+            waits.release(connection, TENANT, "company", str(self.company_id))
 
     def no_more_troubles(self) -> None:
         """Switch all faults off."""

@@ -13,7 +13,7 @@ import pytest
 import messages
 from messages.invoices import InvoiceFinalized
 from services.mapping.mappings import Key, Mapping
-from services.outbound import invoices
+from services.outbound import forms
 from services.outbound.books import Books
 
 COMPANY = UUID("00000000-0000-0000-0000-0000000000c1")
@@ -101,7 +101,7 @@ def build(
 ) -> tuple[dict[str, Any], list[str]]:
     """Body and codes of findings."""
     wanted = MAPPINGS if mappings is None else mappings
-    body, findings = invoices.build(billed, books, wanted, "AS-TEST1234")
+    body, findings = forms.build(forms.INVOICE, billed, books, wanted, "AS-TEST1234")
     return body, [finding.code for finding in findings]
 
 
@@ -216,7 +216,7 @@ def test_all_findings_come_at_once() -> None:
 
 def test_finding_names_line_and_field() -> None:
     """The person reads which line it is, as counted on the invoice."""
-    _, findings = invoices.build(invoice(), US, {}, "AS-X")
+    _, findings = forms.build(forms.INVOICE, invoice(), US, {}, "AS-X")
     assert findings[0].where == "line 1 (Managed workstation), item"
     assert "s1" in findings[0].what
     assert findings[0].cause == f"mapping:item:{COMPANY}:s1"

@@ -1,38 +1,63 @@
-"""An invoice of billing as an Invoice of QuickBooks: pure rules, everything checked before the call.
+"""Invoices and credit notes of billing as the sales forms of QuickBooks: pure rules, checked before the call.
 
+A credit note carries negative amounts in billing and positive ones in QuickBooks: it is negated line by line,
+never made absolute, so that -100 and +20 become a credit memo of 80.
 https://developer.intuit.com/app/developer/qbo/docs/api/accounting/all-entities/invoice
+https://developer.intuit.com/app/developer/qbo/docs/api/accounting/all-entities/creditmemo
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any, Final, Protocol
 
 from messages.clients import Address
-from messages.invoices import Document, InvoiceCorrected, InvoiceFinalized
+from messages.credits import CreditNoteFinalized
+from messages.invoices import Document, InvoiceCorrected, InvoiceFinalized, InvoiceTaxRequested
+from messages.money import to_decimal
 from services.mapping.mappings import Key
 from services.mapping.mappings import Mapping as Mapped
-from services.outbound import lines, taxes
+from services.outbound import lines, marker, taxes
 from services.outbound.books import Books
 from services.outbound.findings import Finding, missing_mapping
 
-BilledInvoice = InvoiceFinalized | InvoiceCorrected
+Billed = InvoiceFinalized | InvoiceCorrected | InvoiceTaxRequested | CreditNoteFinalized
 
 LONGEST_NUMBER = 21
 LONGEST_MEMO = 1000
-LONGEST_NOTE = 4000
 LONGEST_EMAIL = 100
 _EMAIL = re.compile(r"[^@\s,;]+@[^@\s,;]+\.[^@\s,;]+")
 
 
-def keys(invoice: BilledInvoice, books: Books) -> Iterator[Key]:
-    """Every mapping that the invoice may need, for one look-up."""
-    yield from lines.item_keys(invoice)
-    yield from taxes.keys(invoice, books)
-    yield from customer_keys(invoice)
-    if invoice.terms is not None:
-        yield ("term", invoice.terms, "")
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One kind of sales form: what it is called on either side, and the sign between the two."""
+
+    kind: str  # of the document in billing
+    entity: str  # in QuickBooks
+    event: str  # whose data describes the document whole
+    sign: int
+
+    def amount(self, minor: int, currency: str) -> Decimal:
+        """An amount of billing as QuickBooks writes it on this form."""
+        return to_decimal(self.sign * minor, currency)
+
+
+INVOICE: Final = Form("invoice", "Invoice", "com.algapsa.billing.invoice.finalized.v1", 1)
+CREDIT_MEMO: Final = Form("credit_note", "CreditMemo", "com.algapsa.billing.credit_note.finalized.v1", -1)
+
+
+def keys(document: Document, books: Books) -> Iterator[Key]:
+    """Every mapping that the document may need, for one look-up."""
+    yield from lines.item_keys(document)
+    yield from taxes.keys(document, books)
+    yield from customer_keys(document)
+    if document.terms is not None:
+        yield ("term", document.terms, "")
 
 
 def customer_keys(document: Document) -> tuple[Key, Key]:
@@ -43,56 +68,83 @@ def customer_keys(document: Document) -> tuple[Key, Key]:
             ("billing_profile", profile.id, document.currency),
             ("billing_profile", profile.id, ""),
         )
-    return (("customer", document.client.id, document.currency), ("customer", document.client.id, ""))
+    return client_keys(document.client.id, document.currency)
+
+
+def client_keys(client_id: str, currency: str) -> tuple[Key, Key]:
+    """The customer of a client, first for the currency."""
+    return (("customer", client_id, currency), ("customer", client_id, ""))
 
 
 def build(
-    invoice: BilledInvoice, books: Books, mappings: Mapping[Key, Mapped], marker: str
+    form: Form,
+    document: Document,
+    books: Books,
+    mappings: Mapping[Key, Mapped],
+    mark: str,
+    *,
+    dated: date | None = None,
+    remark: str | None = None,
 ) -> tuple[dict[str, Any], list[Finding]]:
-    """Return the wire body and everything that is wrong; the body is to be sent only when nothing is."""
-    wire_lines, findings = lines.build(invoice, 1, books, mappings)
-    if len(invoice.number) > LONGEST_NUMBER:
+    """Return the wire body and everything that is wrong; the body is to be sent only when nothing is.
+
+    `dated` replaces the document's date when somebody decided so, `remark` says why in the private note.
+    """
+    wire_lines, findings = lines.build(document, form.sign, books, mappings)
+    number = document.number or ""
+    if len(number) > LONGEST_NUMBER:
         findings.append(
             Finding(
                 "number_too_long",
                 "number",
-                f"{invoice.number} has {len(invoice.number)} characters, QuickBooks takes {LONGEST_NUMBER}",
+                f"{number} has {len(number)} characters, QuickBooks takes {LONGEST_NUMBER}",
                 "Shorten the numbering scheme in billing; a number is never cut, it must be the same in both books.",
                 "number_too_long",
             )
         )
+    reason = f"Reason: {document.reason}" if isinstance(document, CreditNoteFinalized) else None
+    po_number = f"PO: {document.po_number}" if document.po_number else None
     body: dict[str, Any] = {
-        "DocNumber": invoice.number,
-        "TxnDate": invoice.invoice_date.isoformat(),
-        "DueDate": invoice.due_date.isoformat(),
-        **customer(invoice, books, mappings, findings),
-        **currency(invoice, books, findings),
+        "DocNumber": number,
+        "TxnDate": (dated or document.invoice_date).isoformat(),
+        **customer(document, books, mappings, findings),
+        **currency(document, books, findings),
         "Line": wire_lines,
-        **taxes.detail(invoice, 1, books, mappings, findings),
+        **taxes.detail(document, form.sign, books, mappings, findings),
         "EmailStatus": "NotSet",
         "PrintStatus": "NotSet",
-        "AllowOnlineCreditCardPayment": False,
-        "AllowOnlineACHPayment": False,
-        **contact(invoice),
+        **contact(document),
         **defaults(books),
-        "PrivateNote": note(invoice.po_number, marker),
+        "PrivateNote": marker.note(mark, po_number, reason, remark),
     }
-    if invoice.terms is not None:
-        term = mappings.get(("term", invoice.terms, ""))
+    if form is INVOICE:
+        body |= _payable(document, books, mappings, findings)
+    return body, findings
+
+
+def _payable(
+    document: Document, books: Books, mappings: Mapping[Key, Mapped], findings: list[Finding]
+) -> dict[str, Any]:
+    """What only an invoice has: when and how it is to be paid."""
+    wire: dict[str, Any] = {"AllowOnlineCreditCardPayment": False, "AllowOnlineACHPayment": False}
+    if document.due_date is not None:
+        wire["DueDate"] = document.due_date.isoformat()
+    if document.terms is not None:
+        term = mappings.get(("term", document.terms, ""))
         if term is not None:
-            body["SalesTermRef"] = {"value": term.external_id}
+            wire["SalesTermRef"] = {"value": term.external_id}
         else:
             findings.append(
                 missing_mapping(
                     books.company_id,
                     "term",
-                    invoice.terms,
+                    document.terms,
                     "missing_payment_term_mapping",
                     "terms",
-                    f"payment term {invoice.terms} has no term in QuickBooks yet",
+                    f"payment term {document.terms} has no term in QuickBooks yet",
                 )
             )
-    return body, findings
+    return wire
 
 
 def customer(
@@ -120,7 +172,19 @@ def customer(
     return {}
 
 
-def currency(document: Document, books: Books, findings: list[Finding]) -> dict[str, Any]:
+class InCurrency(Protocol):
+    """Anything with a currency and maybe a rate of its own: home units for one foreign unit."""
+
+    @property
+    def currency(self) -> str:
+        """ISO code."""
+
+    @property
+    def exchange_rate(self) -> Decimal | None:
+        """Home units."""
+
+
+def currency(document: InCurrency, books: Books, findings: list[Finding]) -> dict[str, Any]:
     """CurrencyRef and ExchangeRate (home units for one foreign unit), as far as the company wants them."""
     if document.currency == books.home_currency or (not books.home_currency and not books.multicurrency):
         return {"CurrencyRef": {"value": document.currency}} if books.multicurrency else {}
@@ -166,12 +230,6 @@ def defaults(books: Books) -> dict[str, Any]:
     if department and books.preference("AccountingInfoPrefs", "TrackDepartments") is not False:
         wire["DepartmentRef"] = {"value": department}
     return wire
-
-
-def note(po_number: str | None, marker: str) -> str:
-    """The private note: the purchase order for people, the marker for us."""
-    lines_ = [f"PO: {po_number}"] if po_number else []
-    return "\n".join([*lines_, f"algasync {marker}"])[:LONGEST_NOTE]
 
 
 def _address(address: Address) -> dict[str, str]:

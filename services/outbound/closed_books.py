@@ -1,0 +1,127 @@
+"""Closed books: nothing is written into a period that the company has closed, before somebody decides how.
+
+The closing date is known from the company's preferences, read daily and whenever QuickBooks refuses for it.
+Who decides otherwise names a date in the open period and a reason (`decisions`). Waiting needs no decision: once
+the books are open again, what rests on them is retried (`reopened`).
+https://developer.intuit.com/app/developer/qbo/docs/api/accounting/all-entities/preferences
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from services.exceptions import replays
+from services.ledger.documents import Document
+from services.ledger.operations import Operation
+from services.ledger.ports import Problem
+from services.outbound import words
+from services.outbound.books import Books
+from services.outbound.findings import EXPORT_ERROR
+
+REFUSALS = frozenset({"6200", "6210"})
+"""Intuit's codes for a closed period, without and with a password."""
+
+_READ_AGAIN = text("UPDATE company SET facts_read_at = NULL WHERE company_id = :company")
+_REOPENED = text(
+    """SELECT o.operation_id FROM exception e JOIN operation o USING (operation_id)
+         JOIN company c ON c.company_id = o.company_id
+        WHERE e.tenant_id = :tenant AND e.cause = :cause AND e.state IN ('open', 'in_progress')
+          AND o.state = 'failed'
+          AND coalesce((e.details ->> 'dated')::date
+                       > (c.preferences #>> '{AccountingInfoPrefs,BookCloseDate}')::date, true)
+        ORDER BY o.operation_id FOR UPDATE OF o"""
+)
+
+
+def dated(operation: Operation, document_date: date) -> tuple[date, str | None]:
+    """The date to book under and a note about it: the document's own, unless somebody decided for another."""
+    decision = operation.payload.get("decision") or {}
+    if decision.get("choice") != "redate":
+        return document_date, None
+    said = f"Dated {document_date} in billing, books closed; {decision['actor']}: {decision['reason']}"
+    return date.fromisoformat(decision["date"]), said
+
+
+def check(
+    books: Books, document: Document, act: str, dates: Sequence[date | str | None], *, redatable: bool = False
+) -> Problem | None:
+    """The problem when one of these dates lies in the closed period of the company."""
+    through = books.closed_through
+    if through is None:
+        return None
+    known = [date.fromisoformat(one) if isinstance(one, str) else one for one in dates if one is not None]
+    closed = [one for one in known if one <= through]
+    if not closed:
+        return None
+    return _problem(books.company_id, document, act, min(closed), through, redatable=redatable)
+
+
+def refused(
+    connection: Connection, company_id: UUID, document: Document, act: str, *, redatable: bool
+) -> Problem:
+    """The problem when QuickBooks says so itself: what we know of the closing date is out of date."""
+    connection.execute(_READ_AGAIN, {"company": company_id})
+    return _problem(company_id, document, act, document.document_date, None, redatable=redatable)
+
+
+def reopened(connection: Connection, tenant: str, company_id: UUID) -> list[UUID]:
+    """Retry what failed for closed books and no longer would; returns the operations.
+
+    To be called in the transaction that stores a company's preferences.
+    """
+    values = {"tenant": tenant, "cause": _cause(company_id)}
+    found = list(connection.execute(_REOPENED, values).scalars())
+    for operation_id in found:
+        replays.again(connection, operation_id, "algasync", "the books are open again")
+    return found
+
+
+def _cause(company_id: UUID) -> str:
+    return f"books_closed:{company_id}"
+
+
+def _problem(
+    company_id: UUID,
+    document: Document,
+    act: str,
+    dated: date | None,
+    through: date | None,
+    *,
+    redatable: bool,
+) -> Problem:
+    until = f"through {through}" if through else "for that date"
+    choices: list[dict[str, Any]] = []
+    if redatable:
+        choices.append(
+            {
+                "choice": "redate",
+                "label": "Book it under a date in the open period",
+                "needs": ["date", "reason"],
+            }
+        )
+        fix = "Choose a date in the open period, with a reason"
+    else:
+        fix = (
+            "Enter a document dated in the open period by hand that has the same effect "
+            "(for a void: a credit memo over the amount), and discard this item with a note"
+        )
+    return Problem(
+        type=EXPORT_ERROR,
+        code="books_closed",
+        cause=_cause(company_id),
+        title=f"The books are closed: cannot {act} {words.label(document)}",
+        happened=f"It concerns {dated}, and the books in QuickBooks are closed {until}. Nothing was changed.",
+        why="A closed period has been reported and maybe filed; changing it would change those figures.",
+        fix=f"{fix}; or open the books in QuickBooks: this item is then retried by itself.",
+        details={
+            "dated": str(dated) if dated else None,
+            "closed_through": str(through) if through else None,
+            "choices": choices,
+        },
+        **words.facts(document),
+    )

@@ -1,0 +1,224 @@
+"""Exporting invoices and credit notes: created once, changed by later revisions, found when an answer was lost."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection
+
+from messages import validate
+from messages.invoices import Document as Billed
+from services.ledger import links
+from services.ledger.links import Link
+from services.ledger.operations import Operation
+from services.ledger.ports import Adopt, Fail, Found, Look, Prepared, Send, Settled, Skip
+from services.mapping.mappings import lookup
+from services.outbound import announcements, closed_books, dossiers, forms, revisions, totals, troubles
+from services.outbound import books as books_
+from services.outbound.books import Books
+from services.outbound.dossiers import Dossier
+from services.outbound.findings import problem
+from services.outbound.forms import CREDIT_MEMO, INVOICE, Form
+from services.outbound.handler import DUPLICATE_NUMBER, OutboundHandler, as_answer, sent
+from services.outbound.marker import bears, marker
+from services.outbound.words import label
+from services.quickbooks import calls, query
+from services.quickbooks.call import Call
+from services.quickbooks.entities import CreditMemo, Invoice
+from services.quickbooks.errors import Refused
+from services.quickbooks.reply import Reply
+
+_TYPES: Mapping[str, type[Invoice | CreditMemo]] = {"Invoice": Invoice, "CreditMemo": CreditMemo}
+
+
+class ExportForm(OutboundHandler):
+    """Handler of `export_invoice` and `export_credit_memo`."""
+
+    redatable = True
+
+    def __init__(self, kind: str, form: Form) -> None:
+        self.kind = kind
+        self._form = form
+
+    def prepare(self, connection: Connection, operation: Operation, requestid: str) -> Prepared:
+        """Build the call from the document as billing last described it."""
+        form = self._form
+        dossier = dossiers.one(connection, operation.tenant_id, form.kind, operation.document_id)
+        billed = validate(form.event, dossier.document.data)
+        assert isinstance(billed, Billed)
+        if billed.type == "prepayment":
+            return Skip(
+                "prepayment", "a prepayment invoice is not exported; its payment is, as unapplied credit"
+            )
+        if not billed.lines:
+            return Skip("no_lines", "the document has no lines, and QuickBooks keeps no empty ones")
+        assert operation.company_id is not None
+        books = books_.load(connection, operation.company_id, billed.client.id)
+        link = dossier.link
+        if link is None and books.cutover is not None and billed.invoice_date < books.cutover:
+            return Skip(
+                "before_cutover", f"dated before the cutover of {books.cutover}, so it was there before us"
+            )
+        if link is not None and link.company_id != books.company_id:
+            return Fail(troubles.in_other_company(dossier, books))
+        wire, failed = self._body(connection, operation, dossier, billed, books)
+        if failed is not None:
+            return failed
+        if link is None:
+            return self._create(connection, operation, wire, requestid)
+        return self._change(operation, dossier, wire, link, requestid)
+
+    def _body(
+        self, connection: Connection, operation: Operation, dossier: Dossier, billed: Billed, books: Books
+    ) -> tuple[dict[str, Any], Fail | None]:
+        """The wire body, and everything that keeps it from being sent."""
+        mappings = lookup(connection, books.company_id, set(forms.keys(billed, books)))
+        dated, remark = closed_books.dated(operation, billed.invoice_date)
+        wire, findings = forms.build(
+            self._form, billed, books, mappings, marker(operation), dated=dated, remark=remark
+        )
+        if findings:
+            return wire, Fail(
+                problem(
+                    findings,
+                    title=f"Cannot export {label(dossier.document)}",
+                    client_id=billed.client.id,
+                    amount=billed.total,
+                    currency=billed.currency,
+                )
+            )
+        there = dossier.link.snapshot.get("TxnDate") if dossier.link is not None else None
+        closed = closed_books.check(
+            books, dossier.document, "export", [dated, there], redatable=dossier.link is None
+        )
+        return wire, Fail(closed) if closed is not None else None
+
+    def _create(
+        self, connection: Connection, operation: Operation, wire: dict[str, Any], requestid: str
+    ) -> Prepared:
+        call = calls.create(self._form.entity, wire, requestid=requestid)
+        for found in (operation.seen or {}).get("same_number", ()):
+            if self._is_ours(found, wire):
+                return Adopt(call, found)
+            return Fail(troubles.number_in_use(operation, self._form, found))
+        reference = (operation.document_kind, operation.document_id)
+        assert operation.company_id is not None
+        lost = (operation.revision > 1 or operation.repair > 0) and dossiers.exported_before(
+            connection, operation.tenant_id, reference, operation.company_id, self.kind
+        )
+        return Send(call, look_first=lost)
+
+    def _change(
+        self, operation: Operation, dossier: Dossier, wire: dict[str, Any], link: Link, requestid: str
+    ) -> Prepared:
+        """Only what differs from what is there, with the SyncToken under which it was seen."""
+        form, seen = self._form, operation.seen
+        current: dict[str, Any] | None = seen["object"] if seen is not None else link.snapshot
+        if current is None or not dossier.live:
+            if operation.repair:
+                return Send(calls.create(form.entity, wire, requestid=requestid))
+            return Fail(troubles.not_there(dossier, form))
+        changed = revisions.changes(wire, {} if operation.repair and seen is None else current)
+        if not changed:
+            if seen is not None and operation.call is not None:
+                return Adopt(Call.from_json(operation.call), current)
+            return Skip("nothing_changed", "QuickBooks has it like that already")
+        edits = revisions.edited(link.snapshot, current, changed)
+        overwrite = (operation.payload.get("decision") or {}).get("choice") == "overwrite"
+        if edits and not overwrite and not operation.repair:
+            return Fail(troubles.edited(dossier, form, edits))
+        used, total = totals.used(form, current), totals.billed(form, dossier.document)
+        if total < used:
+            return Fail(troubles.used_more(dossier, form, used, total))
+        return Send(
+            calls.update_sparse(
+                form.entity,
+                changed,
+                id=link.external_id,
+                sync_token=str(current["SyncToken"]),
+                requestid=requestid,
+                current=current,
+                dropped_lines=revisions.line_ids(current),
+            )
+        )
+
+    def settle(self, connection: Connection, operation: Operation, reply: Reply) -> Settled:
+        """Write link and snapshot, tell billing, and report a total that QuickBooks sees differently."""
+        form = self._form
+        dossier = dossiers.one(connection, operation.tenant_id, form.kind, operation.document_id)
+        document = dossier.document
+        answered = reply.one(_TYPES[form.entity])
+        assert operation.company_id is not None
+        assert document.currency is not None
+        books = books_.load(connection, operation.company_id, document.client_id or "")
+        link = Link(
+            tenant_id=operation.tenant_id,
+            company_id=operation.company_id,
+            kind=form.kind,
+            document_id=operation.document_id,
+            external_type=form.entity,
+            external_id=str(answered.id),
+            sync_token=str(answered.sync_token),
+            number=answered.doc_number,
+            total=answered.total_amt or Decimal(0),
+            currency=document.currency,
+            state="synced",
+            snapshot=dict(reply.data[form.entity]),
+            operation_id=operation.operation_id,
+        )
+        links.put(connection, link)
+        action: announcements.Action = "created" if dossier.link is None or not dossier.live else "updated"
+        announcements.synced(connection, operation, document, books, link, action)
+        note = {
+            "quickbooks_id": link.external_id,
+            "number": link.number,
+            "total": str(link.total),
+            "currency": link.currency,
+            "company": books.realm_id,
+        }
+        differs = totals.differs(operation, form, document, answered)
+        return Settled(note, [differs] if differs is not None else [])
+
+    def find(self, operation: Operation, look: Look) -> Found:
+        """Look for it by its number; adopt only a full match, never a bookkeeper's of the same number."""
+        wire = sent(operation)
+        if "Id" in wire:
+            return Found()
+        reply, candidates = self._same_number(wire, look)
+        for raw in candidates:
+            if self._is_ours(raw, wire):
+                return Found(reply=as_answer(operation, reply, raw))
+        if candidates:
+            return Found(problem=troubles.number_in_use(operation, self._form, candidates[0]))
+        return Found()
+
+    def inspect(self, operation: Operation, refusal: Refused, look: Look) -> Mapping[str, Any] | None:
+        """A number in use may be our own document of which we lost the link; a stale token is read again."""
+        wire = sent(operation)
+        if "Id" not in wire and refusal.fault.code == DUPLICATE_NUMBER:
+            return {"same_number": self._same_number(wire, look)[1]}
+        return super().inspect(operation, refusal, look)
+
+    def _same_number(self, wire: Mapping[str, Any], look: Look) -> tuple[Reply, list[dict[str, Any]]]:
+        """What has the document's number, ours first."""
+        reply = look(calls.query(query.select(self._form.entity).where("DocNumber", "=", wire["DocNumber"])))
+        rows = reply.data["QueryResponse"].get(self._form.entity) or ()
+        return reply, sorted(map(dict, rows), key=lambda raw: not self._is_ours(raw, wire))
+
+    def _is_ours(self, raw: Mapping[str, Any], wire: Mapping[str, Any]) -> bool:
+        found = _TYPES[self._form.entity].model_validate(raw)
+        return (
+            found.doc_number == wire["DocNumber"]
+            and found.customer_ref is not None
+            and found.customer_ref.value == wire["CustomerRef"]["value"]
+            and found.txn_date == datetime.date.fromisoformat(wire["TxnDate"])
+            and found.total_amt == totals.expected(wire)
+            and bears(found.private_note, wire["PrivateNote"].rsplit(" ", 1)[-1])
+        )
+
+
+EXPORT_INVOICE = ExportForm("export_invoice", INVOICE)
+EXPORT_CREDIT_MEMO = ExportForm("export_credit_memo", CREDIT_MEMO)

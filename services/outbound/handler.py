@@ -1,0 +1,94 @@
+"""What the handlers of outbound operations share: refusals in words, a look at an object, an adopted answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection
+
+from services.ledger import documents
+from services.ledger.operations import Operation
+from services.ledger.ports import Found, Look, Problem
+from services.outbound import closed_books, words
+from services.outbound.findings import EXPORT_ERROR
+from services.quickbooks import body, calls
+from services.quickbooks.call import Call
+from services.quickbooks.errors import QuickBooksError, Refused
+from services.quickbooks.reply import Reply
+
+NOT_FOUND, STALE, DUPLICATE_NUMBER = "610", "5010", "6140"
+"""Intuit's codes for an object that is not there (any more), that was changed meanwhile, and for a number in use."""
+
+
+def sent(operation: Operation) -> dict[str, Any]:
+    """The body of the stored call."""
+    assert operation.call is not None
+    wire: dict[str, Any] = body.load(Call.from_json(operation.call).body)
+    return wire
+
+
+def present(look: Look, entity: str, id_: str) -> dict[str, Any] | None:
+    """The object as QuickBooks has it now, raw; None when it is deleted. One metered read."""
+    try:
+        return dict(look(calls.read(entity, id_)).data[entity])
+    except Refused as refusal:
+        if refusal.fault.code == NOT_FOUND:
+            return None
+        raise
+
+
+def as_answer(operation: Operation, found: Reply, raw: Mapping[str, Any]) -> Reply:
+    """The reply that the lost call would have had, from what was found in QuickBooks."""
+    assert operation.call is not None
+    call = Call.from_json(operation.call)
+    data = {call.entity: raw}
+    return Reply(call, found.status, body.dump(data), data, found.intuit_tid, found.time)
+
+
+class OutboundHandler:
+    """A handler of `services.ledger.ports.Handler` without `prepare` and `settle`."""
+
+    kind: str
+    queue = "export"
+    needs_auto_sync = True
+    act = "export"  # in a sentence: QuickBooks refused to <act> invoice INV-1042
+    redatable = False  # whether a person may choose another date for it
+
+    def find(self, operation: Operation, look: Look) -> Found:
+        """Changing, voiding and deleting may be repeated: the SyncToken guards them. Creating overrides this."""
+        return Found()
+
+    def inspect(self, operation: Operation, refusal: Refused, look: Look) -> Mapping[str, Any] | None:
+        """Read the object that a change was refused for, when it is not what we thought it to be."""
+        wire = sent(operation)
+        if "Id" not in wire or refusal.fault.code not in {STALE, NOT_FOUND}:
+            return None
+        assert operation.call is not None
+        entity = operation.call["entity"]
+        return {"entity": entity, "id": wire["Id"], "object": present(look, entity, wire["Id"])}
+
+    def refused(self, connection: Connection, operation: Operation, refusal: QuickBooksError) -> Problem:
+        """Say what QuickBooks did not accept, in its words and ours."""
+        document = documents.get(
+            connection, operation.tenant_id, operation.document_kind, operation.document_id
+        )
+        fault = refusal.fault
+        if fault is not None and fault.code in closed_books.REFUSALS:
+            assert operation.company_id is not None
+            return closed_books.refused(
+                connection, operation.company_id, document, self.act, redatable=self.redatable
+            )
+        code, advice = (fault.code, fault.advice) if fault is not None else ("", "")
+        said = (fault.detail or fault.message) if fault is not None else str(refusal)
+        return Problem(
+            type=EXPORT_ERROR,
+            code=f"quickbooks_{code}" if code else "quickbooks_refused",
+            cause=f"quickbooks:{code}:{operation.document_kind}:{operation.document_id}",
+            title=f"QuickBooks refused to {self.act} {words.label(document)}",
+            happened=f"QuickBooks answered: {said}",
+            why=fault.name if fault is not None else "QuickBooks did not accept it.",
+            fix=f"{advice} Then retry.".strip(),
+            details={"code": code, "intuit_tid": refusal.intuit_tid, "said": said},
+            **words.facts(document),
+        )

@@ -1,0 +1,104 @@
+"""What keeps a document from being written although nothing is wrong with it: what is, or is not, in QuickBooks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from services.ledger.operations import Operation
+from services.ledger.ports import Problem
+from services.outbound import words
+from services.outbound.books import Books
+from services.outbound.dossiers import Dossier
+from services.outbound.findings import EXPORT_ERROR
+from services.outbound.forms import Form
+from services.outbound.handler import sent
+
+OVERWRITE = {
+    "choice": "overwrite",
+    "label": "Overwrite it with what billing says",
+    "needs": ["reason"],
+}
+
+
+def in_other_company(dossier: Dossier, books: Books) -> Problem:
+    """It was exported to another company than the one it is meant for now."""
+    assert dossier.link is not None
+    document = dossier.document
+    return Problem(
+        type=EXPORT_ERROR,
+        code="in_other_company",
+        cause=f"in_other_company:{document.kind}:{document.document_id}",
+        title=f"{words.label(document).capitalize()} is in another QuickBooks company",
+        happened=f"It is {dossier.link.external_type} {dossier.link.external_id} of another company, and was now sent "
+        f"to {books.name or books.realm_id}.",
+        why="One sale must not stand in two books.",
+        fix="Void it in billing and bill it anew for the other company, or send the correction to the first company.",
+        details={"linked_company": str(dossier.link.company_id), "company": str(books.company_id)},
+        **words.facts(document),
+    )
+
+
+def number_in_use(operation: Operation, form: Form, found: Mapping[str, Any]) -> Problem:
+    """QuickBooks has something of this number that is not ours."""
+    number = sent(operation)["DocNumber"] if operation.call else found.get("DocNumber")
+    return Problem(
+        type=EXPORT_ERROR,
+        code="number_in_use",
+        cause=f"number_in_use:{operation.company_id}:{form.entity}:{number}",
+        title=f"Number {number} is another {form.entity} in QuickBooks",
+        happened=f"QuickBooks has a {form.entity} {number} (id {found['Id']}) that algasync did not make.",
+        why="Customer, date, total or marker differ, so it is not bound to ours: it may be a bookkeeper's.",
+        fix="Compare both. If it is the same sale, link it in the wizard's history step; else renumber the other one "
+        "in QuickBooks and retry.",
+        details={"quickbooks_id": str(found["Id"])},
+    )
+
+
+def not_there(dossier: Dossier, form: Form) -> Problem:
+    """A change of something that was voided or deleted in QuickBooks."""
+    document = dossier.document
+    return Problem(
+        type=EXPORT_ERROR,
+        code="not_there",
+        cause=f"not_there:{document.kind}:{document.document_id}",
+        title=f"{words.label(document).capitalize()} is no longer in QuickBooks",
+        happened=f"Billing changed it, and its {form.entity} was voided or deleted in QuickBooks.",
+        why="Making it again by ourselves would undo what somebody did on purpose.",
+        fix="Re-export it to make it again, or void it in billing too.",
+        **words.facts(document),
+    )
+
+
+def edited(dossier: Dossier, form: Form, edits: Sequence[str]) -> Problem:
+    """Both sides changed the same thing."""
+    document = dossier.document
+    return Problem(
+        type=EXPORT_ERROR,
+        code="edited_in_quickbooks",
+        cause=f"edited:{document.kind}:{document.document_id}",
+        title=f"{words.label(document).capitalize()} was changed on both sides",
+        happened=f"Billing corrected it, but in QuickBooks {'; '.join(edits)}. Nothing was overwritten.",
+        why="A bookkeeper's change may have a reason that billing does not know.",
+        fix="Compare both. Overwrite QuickBooks with a reason, or correct it in billing and discard this item.",
+        details={"edits": list(edits), "choices": [OVERWRITE]},
+        **words.facts(document),
+    )
+
+
+def used_more(dossier: Dossier, form: Form, used: Decimal, total: Decimal) -> Problem:
+    """A correction below what is paid or applied already."""
+    document = dossier.document
+    word = "applied" if form.entity == "CreditMemo" else "paid"
+    return Problem(
+        type=EXPORT_ERROR,
+        code=f"{word}_more",
+        cause=f"{word}_more:{document.kind}:{document.document_id}",
+        title=f"{words.label(document).capitalize()} would be less than what is {word}",
+        happened=f"{used} {document.currency} of it are {word} in QuickBooks, and the correction makes it {total}.",
+        why="QuickBooks would push the surplus off the payments by itself, and nobody would know which.",
+        fix=f"Move what is {word} too much to another invoice in QuickBooks, then retry.",
+        details={"used": str(used), "total": str(total)},
+        **words.facts(document),
+    )
