@@ -79,6 +79,15 @@ class Amqp:
         """Take the next message and reject it."""
         self.channel.basic_reject(self._get(queue)[0].delivery_tag, requeue=False)
 
+    def requeue(self, queue: str) -> None:
+        """Take the next message and put it back."""
+        self.channel.basic_reject(self._get(queue)[0].delivery_tag, requeue=True)
+
+    def hold(self, queue: str) -> bytes:
+        """Take the next message and keep it until this connection ends."""
+        body: bytes = self._get(queue)[2]
+        return body
+
     def take(self, queue: str, timeout: float = 10) -> Received:
         """Take the next message for good."""
         method, properties, body = self._get(queue, timeout)
