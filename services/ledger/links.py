@@ -60,7 +60,9 @@ class Link:
 
 def from_row(row: Any) -> Link:
     """A link from a row selected with `COLUMNS`."""
-    return Link(*row[:11], simplejson.loads(row[11], use_decimal=True), *row[12:])
+    columns = list(row)
+    columns[11] = simplejson.loads(columns[11], use_decimal=True)
+    return Link(*columns)
 
 
 def put(connection: Connection, link: Link) -> None:

@@ -123,7 +123,7 @@ class Straight:
             realm=REALM,
             environment=environment,
             tokens=self,
-            limiter=self,  # type: ignore[arg-type]  # its pause takes the wire's opaque company
+            limiter=self,
             meter=self,
             timeouts=self.timeouts,
         )
