@@ -29,7 +29,7 @@ from messages import (
 )
 
 _BY_ROUTING_KEY: Final = {entry.routing_key: entry for entry in CATALOG.values()}
-_REFUSALS: Final = {"22023": "refused", "23505": "key_reused", "42501": "wrong_tenant"}
+_REFUSALS: Final = {"22023": "refused", "23505": "key_reused", "42501": "not_allowed"}
 
 _ARGUMENTS: Final = """subject => :subject, data => CAST(:data AS jsonb), idempotency_key => :idempotency_key,
     occurred_at => CAST(:occurred_at AS timestamptz), source => :source, traceparent => :traceparent, id => :event_id"""
@@ -57,7 +57,7 @@ class EmitError(Exception):
     """PostgreSQL refused the event; the transaction is to be rolled back.
 
     `reason`: `refused` (the text names the field), `key_reused` (the idempotency key or id was used for
-    something else) or `wrong_tenant` (not the tenant of the transaction).
+    something else) or `not_allowed` (not the tenant of the transaction, or not an event of this role).
     """
 
     def __init__(self, reason: str, message: str) -> None:

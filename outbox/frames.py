@@ -8,10 +8,10 @@ https://www.rabbitmq.com/resources/specs/amqp0-9-1.pdf sections 2.3.5 and 4.2.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from struct import Struct, pack
-from typing import Final
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 _METHOD, _HEADER, _BODY, _END = 1, 2, 3, b"\xce"
 _BASIC, _PUBLISH = 60, 40
@@ -23,10 +23,10 @@ _FLAGS: Final = 1 << 15 | 1 << 13 | 1 << 12 | 1 << 7 | 1 << 5
 _header = Struct(">BHIHHQH").pack
 _frame = Struct(">BHI").pack
 _FIXED: Final = Struct(">HHQH").size  # class, weight, body size, flags
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """What to publish: persistent and mandatory, always."""
 
     exchange: str
@@ -35,7 +35,7 @@ class Message:
     type: str
     content_type: str
     body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = _NO_HEADERS
 
 
 def encode(message: Message, channel: int, frame_max: int) -> bytes:
@@ -43,27 +43,31 @@ def encode(message: Message, channel: int, frame_max: int) -> bytes:
 
     Raises ValueError when an exchange, key, id or type is longer than the 255 bytes that AMQP can carry.
     """
-    body = message.body
-    properties = b"".join(
-        (
-            _short(message.content_type),
-            _table(message.headers),
-            _PERSISTENT,
-            _short(message.message_id),
-            _short(message.type),
-        )
-    )
+    exchange, routing_key, message_id, type_, content_type, body, headers = message
+    start = _start(content_type, tuple(headers.items()))
+    identity, kind = _short(message_id), _name(type_)
     parts = [
-        _method(message.exchange, message.routing_key, channel),
-        _header(_HEADER, channel, _FIXED + len(properties), _BASIC, 0, len(body), _FLAGS),
-        properties,
+        _method(exchange, routing_key, channel),
+        _header(
+            _HEADER, channel, _FIXED + len(start) + len(identity) + len(kind), _BASIC, 0, len(body), _FLAGS
+        ),
+        start,
+        identity,
+        kind,
         _END,
     ]
     largest = frame_max - 8  # a frame's own 7 bytes of header and 1 of end
-    for start in range(0, len(body), largest):
-        piece = body[start : start + largest]
+    for first in range(0, len(body), largest):
+        piece = body[first : first + largest]
         parts += (_frame(_BODY, channel, len(piece)), piece, _END)
     return b"".join(parts)
+
+
+@lru_cache(maxsize=4096)
+def _start(content_type: str, headers: tuple[tuple[str, str], ...]) -> bytes:
+    """Properties up to the delivery mode: the same for all events of a tenant that carry no trace."""
+    entries = b"".join(_short(name) + _long(value) for name, value in headers)
+    return _short(content_type) + pack(">I", len(entries)) + entries + _PERSISTENT
 
 
 @lru_cache(maxsize=1024)
@@ -72,16 +76,16 @@ def _method(exchange: str, routing_key: str, channel: int) -> bytes:
     return _frame(_METHOD, channel, len(payload)) + payload + _END
 
 
+@lru_cache(maxsize=1024)
+def _name(text: str) -> bytes:
+    return _short(text)
+
+
 def _short(text: str) -> bytes:
     written = text.encode()
     if len(written) > 255:
         raise ValueError(f"{text[:60]!r}... has {len(written)} bytes; AMQP carries 255 in names and ids")
     return bytes((len(written),)) + written
-
-
-def _table(headers: Mapping[str, str]) -> bytes:
-    entries = b"".join(_short(name) + _long(value) for name, value in headers.items())
-    return pack(">I", len(entries)) + entries
 
 
 def _long(value: str) -> bytes:

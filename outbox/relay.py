@@ -48,6 +48,8 @@ _OPTIONS: Final = " ".join(
         "enable_seqscan": "off",
         "enable_bitmapscan": "off",
         "enable_sort": "off",
+        "enable_hashjoin": "off",
+        "enable_mergejoin": "off",
         "jit": "off",
     }.items()
 )
@@ -142,6 +144,8 @@ class Scout:
 
     def _begin(self, connection: Connection) -> None:
         store.register(connection)
+        if store.relays(connection) > 1:
+            self._stop.wait(1.5 * _WATCH)  # until the others have noticed, and keep to their share
         self._seen = Seen()
         self._relays = 0
         self._due_floor = "-infinity"
@@ -151,12 +155,12 @@ class Scout:
 
     def _look(self, connection: Connection) -> float:
         """Everything that is due now; returns seconds until the next look."""
-        found = self._discover(connection)
-        self._check(connection)
         now = time.monotonic()
         if now >= self._next_watch:
-            self._watch(connection)
+            self._watch(connection)  # first of all: it says what is under way, before anything is handed out
             self._next_watch = now + _WATCH
+        found = self._discover(connection)
+        self._check(connection)
         if now >= self._next_sweep:
             self._sweep(connection)
         if now >= self._next_maintenance:

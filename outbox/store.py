@@ -7,6 +7,7 @@ PostgreSQL may not remove those rows while it lasts.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -63,12 +64,13 @@ class Event(NamedTuple):
 
 @dataclass(slots=True)
 class Claim:
-    """Events locked and marked in an open transaction. `passed`: whose floor may move, and to where."""
+    """Events locked and marked in an open transaction. `passed`: to where the floor of a stream may move.
+
+    It does not move where another relay holds rows: if that one dies, they are to be found.
+    """
 
     events: list[Event] = field(default_factory=list)
     passed: dict[Stream, Position] = field(default_factory=dict)
-    contended: set[Stream] = field(default_factory=set)
-    """Streams of which another relay holds rows at present."""
 
 
 class Wanted(NamedTuple):
@@ -125,8 +127,10 @@ def discover(connection: Connection, seen: Seen, limit: int = 20_000) -> tuple[d
 _PENDING: Final = """
     SELECT w.tenant_id, w.exchange
       FROM unnest(%s::text[], %s::text[], %s::text[]::xid8[], %s::bigint[]) AS w (tenant_id, exchange, xid, id)
-     WHERE EXISTS (SELECT FROM outbox_event e WHERE e.tenant_id = w.tenant_id AND e.exchange = w.exchange
-                      AND e.due_at IS NULL AND (e.xid, e.id) > (w.xid, w.id))
+     CROSS JOIN LATERAL (
+       SELECT FROM outbox_event e
+        WHERE e.tenant_id = w.tenant_id AND e.exchange = w.exchange AND e.due_at IS NULL
+          AND (e.xid, e.id) > (w.xid, w.id) LIMIT 1) AS left_over
 """
 
 
@@ -141,11 +145,11 @@ def pending(connection: Connection, streams: dict[Stream, Position]) -> set[Stre
 # found again by its place (ctid), which the lock keeps.
 _CLAIM: Final = """
     WITH seen AS MATERIALIZED (
-      SELECT w.number, e.event_id, e.xid, e.id, e.place
+      SELECT w.tenant_id, w.exchange, e.place
         FROM unnest(%s::text[], %s::text[], %s::text[]::xid8[], %s::bigint[], %s::integer[])
-             WITH ORDINALITY AS w (tenant_id, exchange, xid, id, room, number)
+             AS w (tenant_id, exchange, xid, id, room)
        CROSS JOIN LATERAL (
-         SELECT e.event_id, e.xid, e.id, e.ctid AS place FROM outbox_event e
+         SELECT e.ctid AS place FROM outbox_event e
           WHERE e.tenant_id = w.tenant_id AND e.exchange = w.exchange AND e.due_at IS NULL
             AND (e.xid, e.id) > (w.xid, w.id)
           ORDER BY e.xid, e.id LIMIT w.room) AS e
@@ -156,30 +160,30 @@ _CLAIM: Final = """
       UPDATE outbox_event o SET published_at = clock_timestamp(), publications = 1,
              due_at = clock_timestamp() + %s * interval '1 second'
        WHERE o.ctid = ANY (ARRAY(SELECT place FROM locked))
-      RETURNING o.event_id, o.type, o.body, o.traceparent
+      RETURNING o.event_id::text, o.tenant_id, o.exchange, o.xid::text, o.id, o.type, o.body, o.traceparent
     )
-    SELECT s.number, s.xid::text, s.id, c.event_id::text, c.type, c.body, c.traceparent
-      FROM seen s LEFT JOIN claimed c USING (event_id)
-     ORDER BY s.xid, s.id
+    SELECT * FROM claimed
+     UNION ALL
+    SELECT NULL, tenant_id, exchange, NULL, count(*), NULL, NULL, NULL FROM seen GROUP BY tenant_id, exchange
 """
 
 
 def claim(connection: Connection, wanted: Sequence[Wanted], interval: float) -> Claim:
     """Lock new rows of several streams and mark them published, due again after `interval` seconds."""
-    result = Claim()
     arguments = _columns((*stream, str(floor.xid), floor.id, room) for stream, floor, room in wanted)
-    for number, xid, row_id, event_id, type_, body, traceparent in connection.execute(
+    events: list[Event] = []
+    seen: dict[Stream, int] = {}
+    for event_id, tenant, exchange, xid, number, *content in connection.execute(
         _CLAIM, (*arguments, interval)
-    ):
-        stream = wanted[number - 1].stream
+    ).fetchall():
         if event_id is None:
-            result.contended.add(stream)
-            continue
-        position = Position(int(xid), row_id)
-        result.events.append(Event(event_id, stream, position, type_, body, traceparent))
-        if stream not in result.contended:
-            result.passed[stream] = position
-    return result
+            seen[Stream(tenant, exchange)] = number
+        else:
+            events.append(Event(event_id, Stream(tenant, exchange), Position(int(xid), number), *content))
+    events.sort(key=lambda event: event.position)
+    claimed = Counter(event.stream for event in events)
+    passed = {event.stream: event.position for event in events if claimed[event.stream] == seen[event.stream]}
+    return Claim(events, passed)
 
 
 # --- what became of the claimed rows, inside the transaction that claimed them ---
@@ -260,7 +264,7 @@ _LOCK_DUE: Final = """
 _MORE_UNDER_WAY_THAN: Final = """
     SELECT count(*) > %(depth)s FROM (
       SELECT FROM outbox_event WHERE due_at IS NOT NULL AND published_at IS NOT NULL AND exchange = 'billing'
-       LIMIT %(depth)s + 1) AS some
+       LIMIT %(depth)s + 1) AS counted
 """
 _POSTPONE: Final = """
     UPDATE outbox_event SET

@@ -1,0 +1,163 @@
+"""A relay under test, and both ends of it: a queue on a real broker, and the outcomes that intake would record."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import pika
+import pika.exceptions
+
+from outbox.lane import Settings
+from outbox.relay import Relay
+from outbox.store import Schedule
+from tests.integration.outbox.events import VOIDED, Session, billing_system, emit
+from tests.support import eventually
+
+QUORUM: dict[str, Any] = {"x-queue-type": "quorum"}
+
+
+class Delivered(NamedTuple):
+    """A message as a consumer gets it."""
+
+    properties: pika.BasicProperties
+    exchange: str
+    routing_key: str
+    body: bytes
+
+
+class Queue:
+    """A queue that gets everything from one exchange, and the connection to look at it."""
+
+    def __init__(
+        self, url: str, name: str, exchange: str = "billing", arguments: dict[str, Any] | None = None
+    ) -> None:
+        self.name = name
+        self._exchange = exchange
+        self._arguments = QUORUM if arguments is None else arguments
+        self._connection = pika.BlockingConnection(pika.URLParameters(url))
+        self._channel = self._connection.channel()
+        self._channel.exchange_declare(exchange, "topic", durable=True)
+        self.declare()
+
+    def declare(self) -> None:
+        """Make it exist, and bind it."""
+        self._channel.queue_declare(self.name, durable=True, arguments=self._arguments)
+        self._channel.queue_bind(self.name, self._exchange, "#")
+
+    def delete(self) -> None:
+        """Delete it with all it holds."""
+        self._channel.queue_delete(self.name)
+
+    def purge(self) -> None:
+        """Lose what it holds, as a broker does whose disk was wiped."""
+        self._channel.queue_purge(self.name)
+
+    @property
+    def depth(self) -> int:
+        """Messages in it."""
+        return int(self._channel.queue_declare(self.name, passive=True).method.message_count)
+
+    def take(self, count: int | None = None) -> list[Delivered]:
+        """Take `count` messages, or all there are, acknowledged."""
+        taken = []
+        while count is None or len(taken) < count:
+            method, properties, body = self._channel.basic_get(self.name, auto_ack=True)
+            if method is None:
+                break
+            taken.append(Delivered(properties, method.exchange, method.routing_key, body))
+        return taken
+
+    def ids(self) -> Counter[str]:
+        """Take everything; how often each event came."""
+        return Counter(str(delivered.properties.message_id) for delivered in self.take())
+
+    def close(self) -> None:
+        """Delete it and hang up."""
+        self.delete()
+        self._connection.close()
+
+
+def settings(queue: str = "intake", **changes: Any) -> Settings:
+    """A relay's settings with little patience, for tests."""
+    return Settings(**({"intake_queue": queue, "patience": 5.0} | changes))
+
+
+def schedule(first: float, longest: float) -> Schedule:
+    """When to publish again, in seconds."""
+    return Schedule(first, longest)
+
+
+@contextmanager
+def relaying(database_url: str, broker_url: str, wanted: Settings) -> Iterator[threading.Event]:
+    """A relay that runs inside the block; it must end without a failure when told to stop."""
+    stop = threading.Event()
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            Relay(database_url, broker_url, wanted).run(stop)
+        except BaseException as failure:
+            failures.append(failure)
+
+    thread = threading.Thread(target=run, name="relay")
+    thread.start()
+    try:
+        yield stop
+    finally:
+        stop.set()
+        thread.join(30)
+    assert not thread.is_alive(), "the relay did not stop"
+    assert not failures, failures
+
+
+def emit_many(database_url: str, count: int, *, tenants: int = 10, prefix: str = "inv") -> None:
+    """Emit `count` events in one transaction, spread over tenants, each about a document of its own."""
+    with billing_system(database_url) as psa:
+        for number in range(count):
+            emit(psa, f"t{number % tenants}", f"{prefix}-{number}")
+
+
+def write_many(owner: Session, count: int, *, tenants: int = 10, prefix: str = "inv") -> None:
+    """Put `count` events into the outbox without emit's checks: as fast as PostgreSQL writes."""
+    owner.execute(
+        """INSERT INTO outbox_event (event_id, tenant_id, exchange, type, document_kind, subject, sequence, body)
+           SELECT uuid_v7(), 't' || n %% %s, 'billing', %s, 'invoice', %s || n, 1, '{"data": {}}'
+             FROM generate_series(1, %s) AS n""",
+        (tenants, VOIDED, f"{prefix}-", count),
+    )
+
+
+def take_over(owner: Session, *, limit: int = 1_000_000) -> int:
+    """Record the outcome of published events, as intake does; returns of how many."""
+    return owner.execute(
+        """INSERT INTO event (event_id, tenant_id, type, document_kind, document_id, sequence, data, occurred_at, state)
+           SELECT event_id, tenant_id, type, document_kind, subject, sequence, '{}', created_at, 'applied'
+             FROM outbox_event WHERE published_at IS NOT NULL ORDER BY published_at LIMIT %s
+               ON CONFLICT DO NOTHING""",
+        (limit,),
+    ).rowcount
+
+
+def count(owner: Session, condition: str = "true") -> int:
+    """Rows of the outbox that meet a condition."""
+    row = owner.execute(f"SELECT count(*) FROM outbox_event WHERE {condition}").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def published(owner: Session, number: int, *, timeout: float = 20) -> None:
+    """Wait until that many rows are marked published."""
+    eventually(
+        lambda: count(owner, "published_at IS NOT NULL") == number,
+        timeout,
+        what=f"{number} events are published",
+    )
+
+
+def empty(owner: Session, *, timeout: float = 20) -> None:
+    """Wait until the outbox holds nothing."""
+    eventually(lambda: count(owner) == 0, timeout, what="the outbox is empty")
