@@ -23,6 +23,12 @@ Headers = Mapping[str, Any]
 UNREADABLE: Final = "x-algasync-unreadable"
 """Stands for headers that could not be read; its value says why."""
 
+QUEUE_HEADER: Final = "x-algasync-queue"
+CODE_HEADER: Final = "x-algasync-code"
+REASON_HEADER: Final = "x-algasync-reason"
+FOREIGN_HEADER: Final = "x-algasync-foreign-headers"
+"""What our consumer writes on a letter that the broker must not dead-letter itself."""
+
 _DEPTH: Final = 8  # levels of a header that are told in a letter
 _WIDTH: Final = 100  # entries of one level
 _LENGTH: Final = 2000  # characters of one text

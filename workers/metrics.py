@@ -12,7 +12,13 @@ HANDLED: Final = Counter(
     ["queue", "decision"],
 )
 DURATION: Final = Histogram("algasync_message_seconds", "Time an actor spent on a message", ["queue"])
-LETTERS: Final = Counter("algasync_letters_total", "Dead letters taken from the broker", ["queue", "reason"])
+FILED: Final = Counter(
+    "algasync_letters_filed_total", "Dead letters filed in the database", ["queue", "reason"]
+)
+UNFILED: Final = Gauge(
+    "algasync_letters_unfiled", "Letters the collector holds because they could not be filed"
+)
+COLLECTING: Final = Gauge("algasync_collector_collecting", "1 while the collector consumes dead letters")
 GATE: Final = Gauge(
     "algasync_database_gate_open", "1 while the database answers this process, 0 while it does not"
 )

@@ -17,6 +17,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from workers import headers as message_headers
 from workers import topology
 from workers.delivery import Arrival, SessionLost
+from workers.headers import CODE_HEADER, FOREIGN_HEADER, QUEUE_HEADER, REASON_HEADER
 from workers.topology import CONNECT_SECONDS, QueueName, TopologyError
 
 HEARTBEAT: Final = 30  # seconds; a peer that is silent for two of them is dead
@@ -42,12 +43,6 @@ def parameters(url: str, name: str) -> pika.URLParameters:
 def connect(url: str, name: str) -> pika.BlockingConnection:
     """An open connection; raises `pika.exceptions.AMQPConnectionError` when there is none to be had."""
     return pika.BlockingConnection(parameters(url, name))
-
-
-QUEUE_HEADER: Final = "x-algasync-queue"
-CODE_HEADER: Final = "x-algasync-code"
-REASON_HEADER: Final = "x-algasync-reason"
-FOREIGN_HEADER: Final = "x-algasync-foreign-headers"
 
 
 class Harmful(NamedTuple):
