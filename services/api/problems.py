@@ -17,7 +17,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from messages import BadMessage
+from messages import BadJson, BadMessage, TooDeep, TooLarge
 from outbox import EmitError
 from services.quickbooks.errors import QuickBooksError
 from services.refusals import Refusal
@@ -25,6 +25,7 @@ from services.refusals import Refusal
 MEDIA_TYPE = "application/problem+json"
 
 _STATUS = {"invalid": 422, "missing": 404, "conflict": 409, "forbidden": 403}
+_BODY_STATUS = {BadJson: 400, TooDeep: 400, TooLarge: 413}
 _EMIT_STATUS = {"refused": 422, "key_reused": 409, "wrong_tenant": 403}
 
 _log = structlog.get_logger()
@@ -106,7 +107,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(BadMessage)
     def bad_message(request: Request, error: BadMessage) -> Response:
         errors = [FieldError(field=one.field, message=one.message) for one in error.problems]
-        return response(request, 422, error.reason, "; ".join(map(_said, errors)), errors)
+        status = next((code for kind, code in _BODY_STATUS.items() if isinstance(error, kind)), 422)
+        return response(request, status, error.reason, "; ".join(map(_said, errors)), errors)
 
     @app.exception_handler(EmitError)
     def not_emitted(request: Request, error: EmitError) -> Response:

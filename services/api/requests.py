@@ -6,11 +6,13 @@ import re
 import time
 
 import structlog
-from fastapi import HTTPException
+from fastapi import HTTPException, Request
 from prometheus_client import Counter, Histogram
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils import uuid7
+
+from services.api import problems
 
 MAX_BODY = 8 * 1024 * 1024
 """Bytes. One event has at most 1 MB; a batch of events may hold several."""
@@ -48,6 +50,10 @@ class Requests:
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if _GIVEN_ID.fullmatch(given) else str(uuid7())
         scope.setdefault("state", {})["request_id"] = request_id
+        if b"%00" in scope.get("raw_path", b"") + scope["query_string"]:
+            said = "the address holds a NUL character (%00), which nothing here can be named by"
+            await problems.response(Request(scope), 400, "bad_address", said)(scope, receive, send)
+            return
         started, status, read = time.perf_counter(), 500, 0
 
         async def bounded() -> Message:

@@ -14,10 +14,12 @@ from pydantic import BaseModel
 from sqlalchemy import Connection
 from starlette.responses import Response
 
+from messages import body as bodies
 from services.api import keys, outcomes
 from services.api.context import Context
 from services.api.keys import Caller, Scope
 from services.api.problems import ApiError
+from services.api.requests import MAX_BODY
 from services.mapping import settings
 
 _BEARER = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer algasync_...`")
@@ -84,9 +86,15 @@ def authenticated(
 
 
 async def fingerprint(request: Request) -> bytes:
-    """What makes two requests the same one: method, address and body."""
+    """What makes two requests the same one: method, address and body.
+
+    A body must be JSON that every reader understands alike, down to characters that PostgreSQL cannot hold.
+    """
+    body = await request.body()
+    if body:
+        request.state.json = bodies.read(body, limit=MAX_BODY)
     digest = hashlib.sha256(f"{request.method} {request.url.path}?{request.url.query}\n".encode())
-    digest.update(await request.body())
+    digest.update(body)
     return digest.digest()
 
 

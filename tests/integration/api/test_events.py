@@ -100,7 +100,7 @@ def test_bad_events_name_the_field(spoil: Any, code: str, field: str, shared: Se
 def test_bodies_that_are_no_events(body: bytes, shared: Served, sender: Caller) -> None:
     """Whatever the bytes: a refusal in words, and nothing is stored."""
     answer = sender("POST", "/v1/events", data=body)
-    assert answer.status_code == 422
+    assert answer.status_code in {400, 422}
     assert answer.json()["errors"]
     assert stored(shared) == []
 

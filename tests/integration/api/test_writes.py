@@ -138,6 +138,9 @@ def test_old_outcomes_are_forgotten(connected: Served, database_url: str) -> Non
         ("PUT", "/v1/quickbooks/credentials", {"client_id": "only-one-half"}, ["body.client_secret"]),
         ("PUT", "/v1/quickbooks/credentials", {"client_id": " ", "client_secret": "x"}, ["client_id"]),
         ("POST", "/v1/pause", {}, ["body.reason"]),
+        ("POST", "/v1/pause", {"reason": "a\x00b"}, ["reason"]),
+        ("PUT", "/v1/mappings", {**BODY, "details": {"a": ["\ud800"]}}, ["a"]),
+        ("PUT", "/v1/settings/default_class", {"value": {"id": "\x00"}}, ["id"]),
         ("PUT", "/v1/settings/poll_interval", {"value": 0}, ["poll_interval"]),
         ("PUT", "/v1/settings/poll_interval", {"value": "soon"}, ["poll_interval"]),
         ("PUT", "/v1/settings/auto_sync", {"value": "yes"}, ["auto_sync"]),
@@ -183,12 +186,26 @@ def test_foreign_cursors_are_refused(cursor: str, shared: Served) -> None:
         assert (answer.status_code, answer.json()["code"]) == (422, "bad_cursor")
 
 
-def test_broken_json_is_400(shared: Served) -> None:
-    """A body that is no JSON says where it breaks."""
-    answer = shared.manager(
-        "POST", "/v1/pause", data='{"reason": ', headers={"Content-Type": "application/json"}
-    )
-    assert (answer.status_code, answer.json()["code"]) == (400, "bad_json")
+@pytest.mark.parametrize(
+    "place", ["/v1/operations?kind=%00", "/v1/operations/%00", "/connect/quickbooks?ticket=a%00"]
+)
+def test_nul_characters_in_addresses(place: str, shared: Served) -> None:
+    """PostgreSQL has no text with NUL; such an address is refused at the door."""
+    answer = shared.manager("GET", place)
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_address")
+
+
+@pytest.mark.parametrize(
+    "body", ['{"reason": ', '{"reason": "a", "reason": "b"}', '{"reason": NaN}', "[" * 99]
+)
+def test_broken_json_is_refused(body: str, shared: Served) -> None:
+    """A body that is no JSON, or that two readers could understand differently, says where it goes wrong."""
+    before = history(shared)
+    answer = shared.manager("POST", "/v1/pause", data=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    assert answer.json()["code"] in {"bad_json", "too_deep"}
+    assert answer.json()["errors"]
+    assert history(shared) == before
 
 
 def test_huge_body_is_cut_off(shared: Served) -> None:

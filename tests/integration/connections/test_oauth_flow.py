@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
+import structlog
 from sqlalchemy import text
 
 from services.connections import companies, oauth_flow, token_store
@@ -326,3 +327,32 @@ def test_disconnect_waits_for_a_refresh_under_way(
         timeout=10,
     )
     assert answer.status_code == 401
+
+
+def test_nothing_secret_is_logged(
+    admin: Admin, intuit: Intuit, noted: Noted, fleet: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Through connecting, refreshing, a refused exchange and a disconnect no log line holds a secret or a token."""
+    secrets = {APP[1]}
+    with structlog.testing.capture_logs() as lines, caplog.at_level("DEBUG"):
+        admin.saves_credentials(TENANT)
+        departure = admin.leaves(TENANT)
+        back = returned(decide(departure.authorize_url, US), departure.cookie)
+        secrets |= {departure.cookie, back.state, back.code}
+        outcome = admin.comes_back(back)
+        assert outcome.company is not None
+        tokens = Clients(fleet, intuit, noted).tokens
+        token = tokens.access_token(str(outcome.company.company_id))
+        secrets |= {token, tokens.refresh(str(outcome.company.company_id), token)}
+        with fleet.transaction(TENANT) as connection:
+            held = token_store.read(connection, intuit.vault, outcome.company.company_id)
+            assert held is not None
+            secrets |= {held.access_token, held.refresh_token}
+        again = admin.leaves(TENANT)
+        refused = returned(decide(again.authorize_url, GB), again.cookie)
+        secrets |= {again.cookie, refused.state}
+        assert admin.comes_back(replace(refused, code="AB1forged")).code == "token_exchange_failed"
+        oauth_flow.disconnect(admin.database, intuit, noted, TENANT, outcome.company.company_id, "maria")
+    told = str(lines) + caplog.text
+    assert len(lines) > 5
+    assert [secret for secret in secrets if secret in told] == []
