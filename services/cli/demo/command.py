@@ -34,6 +34,7 @@ def demo(once: Once = False, count: Count = 40, seed: Seed = 7, json: Json = Fal
 
     unattended = once or json or not sys.stdout.isatty()
     plain = PlainNarrator(sys.stderr if json else sys.stdout)
+    well = not unattended  # Ctrl-C is how a watched run ends, and how an unattended one is cut short
     with _fleet(plain.say) as fleet:
         if unattended:
             started = time.monotonic()
@@ -47,7 +48,6 @@ def demo(once: Once = False, count: Count = 40, seed: Seed = 7, json: Json = Fal
             plain.say(_verdict(_result(ending, fleet.broker, 0)))
             plain.say(_what_next(fleet))
             signal.pause()
-            well = True
     raise typer.Exit(0 if well else console.FAILED)
 
 
