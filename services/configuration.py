@@ -61,6 +61,11 @@ class Configuration(BaseSettings):
     resend_seconds: float = Field(
         default=60.0, gt=0, description="A command that no worker took within this time is sent again."
     )
+    republish_seconds: float = Field(
+        default=180.0,
+        gt=0,
+        description="A billing event that nobody took over within this time is published again; doubles up to an hour.",
+    )
     in_flight_per_company: int = Field(default=8, ge=1, le=100)
     worker_threads: int = Field(default=8, ge=1, le=64)
     drain_seconds: float = Field(

@@ -28,14 +28,20 @@ def relay(port: Port = 0) -> None:
 
     Example: algasync relay
     """
+    from outbox.lane import Settings
     from outbox.relay import Relay
+    from outbox.store import Schedule
     from services.cli import wiring
     from services.database import to_driver_url
     from workers import health
 
     settings, stop = _begin()
     with health.serve("127.0.0.1", port, faults=list, obstacles=list):
-        Relay(to_driver_url(wiring.database_url(settings)), _broker(settings)).run(stop)
+        Relay(
+            to_driver_url(wiring.database_url(settings)),
+            _broker(settings),
+            Settings(schedule=Schedule(first=settings.republish_seconds)),
+        ).run(stop)
 
 
 def dispatcher(port: Port = 0) -> None:
