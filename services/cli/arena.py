@@ -96,9 +96,23 @@ class Arena:
         """What the sandbox counted for a company."""
         return cast(dict[str, Any], self._send("GET", "/counters")["companies"].get(realm, {}))
 
-    def trouble(self, kind: str, **conditions: Any) -> None:
-        """Switch a fault of the sandbox on."""
-        self._send("POST", "/troubles", {"kind": kind, **conditions})
+    def history(self, realm: str, entity: str, key: str) -> list[dict[str, Any]]:
+        """Every version of an object that the company's books have had, oldest first; `body` is None once deleted."""
+        found = self._send("GET", f"/companies/{realm}/history?entity={entity}&key={key}")
+        return cast(list[dict[str, Any]], found)
+
+    def trouble(self, kind: str, **conditions: Any) -> str:
+        """Switch a fault of the sandbox on; returns its id."""
+        return cast(str, self._send("POST", "/troubles", {"kind": kind, **conditions})["id"])
+
+    def hits(self, trouble: str) -> int:
+        """How many requests a fault has met; 0 also when it is switched off."""
+        rules = self._send("GET", "/troubles")
+        return next((cast(int, rule["hits"]) for rule in rules if rule["id"] == trouble), 0)
+
+    def no_more_trouble(self, trouble: str) -> None:
+        """Switch one fault off; nothing happens when it is off."""
+        requests.delete(f"{self.control}/troubles/{trouble}", timeout=30)
 
     def no_more_troubles(self) -> None:
         """Switch all faults off."""

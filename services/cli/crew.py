@@ -22,10 +22,9 @@ _READY: Final = {
     "relay": "relays",
     "dispatcher": "leading",
     "scheduler": "leading",
-    "collector": "consuming",
     "workers": "consuming",
 }
-"""What a process of a role logs once it works."""
+"""What a process of a role logs once it works. One that stands by for a leader, or collects, says nothing."""
 
 
 class Crew:
@@ -66,9 +65,8 @@ class Crew:
     def ready(self, *names: str) -> None:
         """Wait until processes work; raises `StartError` with the end of the log of one that does not."""
         for name in names or self.names:
-            event = _READY[name.split("-")[0]]
-            came = wait_until(lambda n=name, e=event: not self.lives(n) or self.said(n, e), READY_WITHIN)  # type: ignore[misc]
-            if not came or not self.lives(name):
+            event = _READY.get(name.split("-")[0])
+            if not self._settles(name, event) or not self.lives(name):
                 raise StartError(f"{name} did not start. The end of its log:\n{last_lines(self.log(name))}")
 
     def lives(self, name: str) -> bool:
@@ -121,6 +119,12 @@ class Crew:
             if self.lives(name):
                 self.kill(name)
             del self._pids[name]
+
+    def _settles(self, name: str, event: str | None) -> bool:
+        """Whether a process ends, or says so, in time."""
+        return event is None or wait_until(
+            lambda: not self.lives(name) or bool(self.said(name, event)), READY_WITHIN
+        )
 
     def _lines(self, name: str) -> Iterator[dict[str, Any]]:
         try:

@@ -1,145 +1,214 @@
-"""A fleet of real processes for chaos tests: started, killed, stopped and continued from outside by their ids."""
+"""A fleet of real processes for chaos tests: killed, stopped and continued from outside by their ids.
+
+A fleet serves all tests of a module, because its processes take seconds to start. Each test has a tenant and a
+QuickBooks company of its own, and finds every process running.
+"""
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text
 
 import outbox
-from deploy.local.process import end, last_lines, process, spawn
 from services.cli.arena import Arena
+from services.cli.chaos.boundaries import Aim, Boundaries
+from services.cli.chaos.proxy import Proxy
+from services.cli.crew import ROLES, Crew
 from services.configuration import Configuration
 from services.connections.vault import Vault
 from services.database import Database, Role
 from services.ledger import operations, sweep
+from services.ledger.operations import Operation
 from tests.support.deadline import eventually
 from tests.support.exporting import invoice
 from tests.support.sandbox import Sandbox
 
-TENANT = "t-chaos"
-REALM = "9341450000000077"
-FERNET_KEY = "ZmFrZS1rZXktZm9yLXRlc3RzLW9ubHktMzItYnl0ZXM="  # 32 bytes of "fake-key-for-tests-only-32-bytes"
+FERNET_KEY: Final = (
+    "ZmFrZS1rZXktZm9yLXRlc3RzLW9ubHktMzItYnl0ZXM="  # 32 bytes of "fake-key-for-tests-only-32-bytes"
+)
+SETTINGS: Final = {
+    "ALGASYNC_SECRET_KEYS": FERNET_KEY,
+    # The dead are noticed, and what was lost is sent again, within a test.
+    "ALGASYNC_LEASE_SECONDS": "4",
+    "ALGASYNC_CALL_SECONDS": "2",
+    "ALGASYNC_RESEND_SECONDS": "4",
+    "ALGASYNC_REPUBLISH_SECONDS": "4",
+    "ALGASYNC_DRAIN_SECONDS": "10",
+}
+_numbers = itertools.count(1)
 
 
 @dataclass
+class Party:
+    """A tenant, its QuickBooks company, and what it has billed so far: number -> total."""
+
+    tenant: str
+    realm: str
+    company_id: UUID
+    billed: dict[str, Decimal] = field(default_factory=dict)
+
+
 class FleetOfProcesses:
-    """Processes of one fleet over given servers."""
+    """One fleet over given servers. Workers reach the broker through `proxy`."""
 
-    database_url: str
-    broker_url: str
-    sandbox: Sandbox
-    folder: Path
-    settings: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.pids: dict[str, int] = {}
-        self.database = Database(self.database_url, Role.FLEET, pool_size=5)
-        configuration = Configuration(secret_keys=[FERNET_KEY])  # type: ignore[list-item]  # pydantic wraps it
-        self.arena = Arena(self.sandbox.control, self.database, Vault.of(configuration))
-
-    def environment(self) -> dict[str, str]:
-        """What every process gets; leases are short so that the dead are noticed within a test."""
-        return {
-            **os.environ,
-            "DATABASE_URL": self.database_url,
-            "BROKER_URL": self.broker_url,
-            "ALGASYNC_DATA": str(self.folder),
-            "ALGASYNC_SECRET_KEYS": FERNET_KEY,
-            "ALGASYNC_QUICKBOOKS_API_URL": self.sandbox.api,
-            "ALGASYNC_QUICKBOOKS_TOKEN_URL": f"{self.sandbox.api}/oauth2/v1/tokens/bearer",
-            "ALGASYNC_LEASE_SECONDS": "4",
-            "ALGASYNC_RESEND_SECONDS": "5",
-            "ALGASYNC_CALL_SECONDS": "2",
-            "ALGASYNC_LOG_FORMAT": "json",
-            **self.settings,
+    def __init__(self, database_url: str, broker_url: str, sandbox: Sandbox, folder: Path) -> None:
+        self.proxy = Proxy(broker_url)
+        self.settings = {
+            **SETTINGS,
+            "DATABASE_URL": database_url,
+            "BROKER_URL": broker_url,
+            "ALGASYNC_DATA": str(folder),
+            "ALGASYNC_QUICKBOOKS_API_URL": sandbox.api,
+            "ALGASYNC_QUICKBOOKS_TOKEN_URL": f"{sandbox.api}/oauth2/v1/tokens/bearer",
         }
+        self.crew = Crew(folder, self.settings)
+        self.database = Database(database_url, Role.FLEET, pool_size=5)
+        configuration = Configuration(secret_keys=[SecretStr(FERNET_KEY)])
+        self.arena = Arena(sandbox.control, self.database, Vault.of(configuration))
+        self.boundaries = Boundaries(self.arena, database_url, self.proxy)
 
-    def connect(self, tenant: str = TENANT, realm: str = REALM) -> UUID:
-        """A tenant with a connected, mapped sandbox company; call limits off."""
-        self.arena.prepare(limits=False)
-        return self.arena.join(tenant, realm)
+    def assemble(self) -> None:
+        """Every process runs once, with nothing in its way."""
+        self.proxy.flow()
+        for name in self.crew.names:
+            if name not in ROLES:
+                self.crew.end(name)
+            elif self.crew.lives(name):
+                self.crew.go_on(name)
+        for name in ROLES:
+            if name not in self.crew.names or not self.crew.lives(name):
+                self.start(name)
+        self.crew.ready()
 
-    def start(self, *roles: str) -> None:
-        """Start processes by role; `workers-2` is a second one."""
-        for role in roles:
-            self.pids[role] = spawn(
-                [sys.executable, "-m", "services.cli", role.split("-")[0]],
-                log=self.folder / f"{role}.log",
-                environment=self.environment(),
-                dies_with_parent=signal.SIGTERM,
-            )
+    def start(self, *names: str) -> None:
+        """Start processes; `workers-2` is a second one."""
+        for name in names:
+            behind_proxy = {"BROKER_URL": self.proxy.url} if name.startswith("workers") else {}
+            self.crew.start(name, **behind_proxy)
 
-    def kill(self, role: str, sign: signal.Signals = signal.SIGKILL) -> None:
-        """Send a signal to a process."""
-        os.kill(self.pids[role], sign)
+    def restart(self, name: str) -> None:
+        """Kill and start again, as a supervisor would."""
+        self.crew.kill(name)
+        self.start(name)
 
-    def restart(self, role: str) -> None:
-        """SIGKILL and start again, as a supervisor would."""
-        end(self.pids[role], signal.SIGKILL, 10)
-        self.start(role)
+    # --- the tenant -----------------------------------------------------------------------------------
 
-    def bill(self, count: int, *, tenant: str = TENANT, prefix: str = "inv") -> list[str]:
-        """Emit `count` invoices, each in a transaction of its own; returns their numbers."""
-        numbers = []
-        for index in range(count):
-            document_id = f"{prefix}-{index}"
-            data: dict[str, Any] = invoice(document_id)
-            with self.database.transaction(tenant) as connection:
-                outbox.emit(connection, tenant, "invoice.finalized.v1", document_id, data)
-            numbers.append(data["number"])
-        return numbers
+    def join(self) -> Party:
+        """A new tenant whose QuickBooks company is connected and mapped."""
+        number = next(_numbers)
+        tenant, realm = f"t-chaos-{number}", f"{9341450000001000 + number}"
+        return Party(tenant, realm, self.arena.join(tenant, realm))
 
-    def states(self, tenant: str = TENANT) -> dict[str, int]:
+    def bill(self, party: Party, count: int = 1, **changes: Any) -> list[str]:
+        """Emit `count` invoices of different totals, each in a transaction of its own; returns their ids."""
+        ids = []
+        for _ in range(count):
+            net = 300 * (len(party.billed) + 1)
+            document_id = f"inv-{party.tenant}-{len(party.billed) + 1}"
+            data = invoice(document_id, net=net, **changes)
+            self.emit(party, "invoice.finalized.v1", document_id, data)
+            party.billed[data["number"]] = Decimal(net) / 100
+            ids.append(document_id)
+        return ids
+
+    def emit(self, party: Party, type_: str, subject: str, data: dict[str, Any]) -> UUID:
+        """Emit an event in a transaction of billing; returns its id."""
+        with self.database.transaction(party.tenant) as connection:
+            return outbox.emit(connection, party.tenant, type_, subject, data).event_id
+
+    def aim(self, party: Party) -> Aim:
+        """Let the next invoice of this tenant be held up."""
+        return Aim(party.tenant, party.company_id, party.realm, lambda: self.bill(party)[0])
+
+    # --- looking ----------------------------------------------------------------------------------------
+
+    def states(self, party: Party) -> dict[str, int]:
         """Operations by state, without the empty ones."""
-        with self.database.transaction(tenant) as connection:
+        with self.database.transaction(party.tenant) as connection:
             return {state: count for state, count in operations.counts(connection).items() if count}
 
-    def all_done(self, count: int, timeout: float = 60) -> None:
-        """Wait until `count` operations have succeeded and none is left; shows the logs when they do not."""
+    def operations(self, party: Party, document_id: str) -> list[Operation]:
+        """Operations of an invoice, newest first."""
+        with self.database.transaction(party.tenant) as connection:
+            return operations.page(connection, document=("invoice", document_id)).operations
+
+    def eventually(self, state: Callable[[], bool], what: str, timeout: float = 45) -> None:
+        """Wait for a state; the logs are shown when it does not come."""
         try:
-            eventually(lambda: self.states() == {"succeeded": count}, timeout, what=f"{count} documents done")
+            eventually(state, timeout, what=what)
         except AssertionError as late:
-            logs = "\n".join(
-                f"--- {role} ({'alive' if process(pid) else 'dead'})\n{last_lines(self.folder / f'{role}.log')}"
-                for role, pid in self.pids.items()
-            )
-            raise AssertionError(f"{late}\nstates: {self.states()}\n{logs}") from None
+            raise AssertionError(f"{late}\n{self.crew.logs()}") from late
 
-    def check_books(self, numbers: list[str]) -> None:
-        """Every number exactly once in QuickBooks and to the cent, no liveness violation, every link right."""
-        books = self.arena.objects(REALM)
-        assert sorted(one["DocNumber"] for one in books) == sorted(numbers)
-        assert {one["TotalAmt"] for one in books} == {135.0}
-        with self.database.transaction("*") as connection:
+    def arrived(self, party: Party, *, failed: int = 0, timeout: float = 45) -> None:
+        """Wait until everything billed is done, then hold QuickBooks' books and our links against it."""
+        wanted = {"succeeded": len(party.billed)} | ({"failed": failed} if failed else {})
+        self.eventually(
+            lambda: self.states(party) == wanted,
+            f"{wanted} of {party.tenant}, it has {self.states(party)}",
+            timeout,
+        )
+        self.check_books(party)
+
+    def check_books(self, party: Party) -> None:
+        """Every number exactly once in QuickBooks and to the cent, every link right, nothing unfinished."""
+        books = self.arena.objects(party.realm)
+        found = sorted((one["DocNumber"], Decimal(str(one["TotalAmt"]))) for one in books)
+        assert found == sorted(party.billed.items())
+        with self.database.transaction(party.tenant) as connection:
             assert sweep.violations(connection) == {}
-            links = dict(
-                connection.execute(text("SELECT number, external_id FROM link WHERE kind = 'invoice'")).all()
-            )
-        assert links == {one["DocNumber"]: one["Id"] for one in books}
+            links = connection.execute(text("SELECT number, external_id FROM link")).all()
+        assert sorted(map(tuple, links)) == sorted((one["DocNumber"], one["Id"]) for one in books)
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """End every process and the pool."""
-        for pid in self.pids.values():
-            if process(pid) is not None:
-                os.kill(pid, signal.SIGCONT)
-                end(pid, signal.SIGKILL, 10)
+        self.crew.end()
+        self.proxy.close()
         self.database.close()
 
 
-@pytest.fixture
+@contextmanager
 def fleet_of_processes(
-    database_url: str, broker_url: str, sandbox: Sandbox, tmp_path: Path
+    database_url: str, broker_url: str, sandbox: Sandbox, folder: Path
 ) -> Iterator[FleetOfProcesses]:
-    """A fleet over the run's servers, with nothing started yet."""
-    made = FleetOfProcesses(database_url, broker_url, sandbox, tmp_path)
-    yield made
-    made.stop()
+    """A fleet over given servers, with nothing started yet."""
+    made = FleetOfProcesses(database_url, broker_url, sandbox, folder)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def _fleet(
+    module_database_url: str,
+    broker_url: str,
+    _sandbox_process: Sandbox,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[FleetOfProcesses]:
+    folder = tmp_path_factory.mktemp("fleet")
+    with fleet_of_processes(module_database_url, broker_url, _sandbox_process, folder) as made:
+        yield made
+
+
+@pytest.fixture
+def fleet(_fleet: FleetOfProcesses, sandbox: Sandbox) -> FleetOfProcesses:
+    """The module's fleet over the run's servers, every process running."""
+    _fleet.arena.prepare(limits=False)
+    _fleet.assemble()
+    return _fleet
+
+
+@pytest.fixture
+def party(fleet: FleetOfProcesses) -> Party:
+    """A tenant of this test's own."""
+    return fleet.join()
