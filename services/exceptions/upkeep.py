@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 import structlog
 import uuid_utils
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from messages import commands
-from services.exceptions import desk
+from services.exceptions import desk, poison
 from services.exceptions.desk import ACTOR
 
 log = structlog.get_logger()
@@ -27,6 +28,19 @@ _DONE = text(
                 WHERE x.state IN ('open', 'replayed')
                   AND (o.operation_id IS NOT NULL OR (e.event_id IS NOT NULL AND x.code <> 'id_taken'))) done
         WHERE l.letter_id = done.letter_id AND l.state IN ('open', 'replayed')"""
+)
+# Sent again, taken over by nobody, and the outbox does not answer for it any more: somebody must look.
+_LOST = text(
+    """SELECT l.letter_id, l.tenant_id, l.type, l.code, l.message, l.event_id, l.queue, l.exception_id FROM letter l
+        WHERE l.state = 'replayed' AND l.event_id IS NOT NULL
+          AND NOT EXISTS (SELECT FROM event e WHERE e.event_id = l.event_id)
+          AND NOT EXISTS (SELECT FROM outbox_event o WHERE o.event_id = l.event_id)
+        ORDER BY l.letter_id LIMIT :limit FOR UPDATE OF l SKIP LOCKED"""
+)
+_REOPEN = text(
+    """UPDATE letter SET state = 'open', closed_at = NULL, closed_by = NULL, close_reason = NULL,
+              exception_id = :exception_id
+        WHERE letter_id = :letter_id"""
 )
 # The trouble of a finished operation is over; so is that of an event that was taken over after all.
 _OVER = text(
@@ -62,12 +76,16 @@ _REBUILD = text(
 def sweep(connection: Connection, *, limit: int = 1000) -> Mapping[str, int]:
     """Close letters and exceptions whose work is done (scope: all tenants); returns how many of each.
 
-    Most are closed at once, where the work ends; this finds the rest, e.g. an event that arrived after all.
+    Most are closed at once, where the work ends; this finds the rest, e.g. an event that arrived after all. A
+    replayed event that went missing on its way is open again.
     """
     letters = connection.execute(_DONE, {"actor": ACTOR}).rowcount
     over = connection.execute(_OVER, {"poison": desk.POISON, "limit": limit}).all()
     closed = [desk.resolve_one(connection, one.exception_id, one.resolution, ACTOR) for one in over]
-    done = {"letters": letters, "exceptions": sum(closed)}
+    lost = connection.execute(_LOST, {"limit": limit}).all()
+    for one in lost:
+        _reopen(connection, one)
+    done = {"letters": letters, "exceptions": sum(closed), "reopened": len(lost)}
     if any(done.values()):
         log.info("exceptions_swept", **done)
     return done
@@ -93,3 +111,14 @@ def rebuild(connection: Connection, *, limit: int = 10_000, grace: timedelta = G
         connection.execute(_REBUILD, rows)
         log.warning("letters_rebuilt", letters=len(rows))
     return len(rows)
+
+
+def _reopen(connection: Connection, lost: Row[Any]) -> None:
+    exception_id = lost.exception_id
+    if exception_id is None and lost.tenant_id is not None:
+        details = {"letter_id": str(lost.letter_id), "queue": lost.queue}
+        subject = desk.Subject(lost.tenant_id, "event", str(lost.event_id), direction="fleet")
+        exception_id = desk.report(
+            connection, subject, poison.problem(lost.code, lost.message, lost.type, details)
+        )
+    connection.execute(_REOPEN, {"letter_id": lost.letter_id, "exception_id": exception_id})

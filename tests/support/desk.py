@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,7 +13,7 @@ from sqlalchemy import Connection, text
 
 import outbox
 from messages import commands
-from services.database import Database
+from services.database import Database, Role
 from services.database.engine import ALL_TENANTS
 from services.exceptions import archive, exceptions, letters
 from services.exceptions.archive import FiledLetter
@@ -171,11 +172,12 @@ def altered(body: bytes, **changes: Any) -> bytes:
 
 
 @pytest.fixture
-def world(fleet: Database) -> World:
+def world(database_url: str) -> Iterator[World]:
     """One tenant with a connected company."""
-    with fleet.transaction(TENANT) as connection:
-        company_id = company(connection)
-    return World(fleet, company_id)
+    with Database(database_url, Role.FLEET, pool_size=10) as database:
+        with database.transaction(TENANT) as connection:
+            company_id = company(connection)
+        yield World(database, company_id)
 
 
 def scoped(connection: Connection) -> int:

@@ -16,6 +16,7 @@ from services.ledger.intake import Intake
 from services.ledger.operations import State
 from services.outbound.effects import Effects
 from services.refusals import Refusal
+from tests.support.deadline import eventually
 from tests.support.desk import World, altered
 
 
@@ -237,3 +238,30 @@ def test_an_unknown_letter_is_named(world: World) -> None:
     """A wrong id is an error that names it."""
     with pytest.raises(Refusal, match="no dead letter"):
         replay(world, uuid4())
+
+
+def test_the_outboxs_sweep_does_not_take_a_replayed_event_away(world: World) -> None:
+    """A sweep that saw the letter open, and waits while a replay commits, leaves the event that is under way."""
+    filed = world.file(world.emit(), reason="expired")
+    event_id = world.letter().event_id
+    swept = threading.Event()
+
+    def sweep() -> None:
+        with world.fleet.transaction(ALL_TENANTS) as connection:
+            connection.exec_driver_sql(
+                "DELETE FROM outbox_event WHERE event_id IN (SELECT event_id FROM event_outcome)"
+            )
+        swept.set()
+
+    def waits() -> bool:
+        return bool(world.rows("SELECT FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"))
+
+    with world.fleet.transaction(ALL_TENANTS) as connection:
+        assert replays.replay(connection, filed.letter_id, "dana", "mended").action == "emit_again"
+        thread = threading.Thread(target=sweep)
+        thread.start()
+        eventually(waits, what="the sweep waits for the replay")
+    thread.join(20)
+    assert swept.is_set()
+    assert event_id is not None
+    assert world.published(event_id)

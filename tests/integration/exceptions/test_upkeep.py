@@ -44,8 +44,8 @@ def test_the_sweep_closes_what_was_settled_elsewhere(world: World) -> None:
     Intake(world.fleet, Effects(), world.desk).take_over(body)
     world.set(ended, state="discarded", finished_at="2026-01-01T00:00:00Z")
     with world.fleet.transaction(ALL_TENANTS) as connection:
-        assert upkeep.sweep(connection) == {"letters": 2, "exceptions": 2}
-        assert upkeep.sweep(connection) == {"letters": 0, "exceptions": 0}
+        assert upkeep.sweep(connection) == {"letters": 2, "exceptions": 2, "reopened": 0}
+        assert upkeep.sweep(connection) == {"letters": 0, "exceptions": 0, "reopened": 0}
     states = {one.subject: (one.state, one.close_reason) for one in world.letters()}
     assert states[str(ended.operation_id)] == ("resolved", "the operation is discarded")
     assert states[str(open_still.operation_id)] == ("open", None)
@@ -74,3 +74,15 @@ def test_a_lost_connection_is_one_exception_until_the_reconnect(world: World) ->
     with world.fleet.transaction(world.tenant) as connection:
         desk.settled(connection, company, "reconnected by dana")
     assert (world.exception().state, world.exception().resolution) == ("resolved", "reconnected by dana")
+
+
+def test_a_replayed_event_that_went_missing_is_open_again(world: World) -> None:
+    """If neither ledger nor outbox knows a replayed event, its letter is back on the list, with an exception."""
+    body = world.emit()
+    assert world.file(body, reason="delivery_limit").state == "replayed"
+    with world.fleet.transaction(ALL_TENANTS) as connection:
+        assert upkeep.sweep(connection)["reopened"] == 0  # the outbox still answers for it
+        connection.exec_driver_sql("DELETE FROM outbox_event WHERE exchange = 'billing'")
+        assert upkeep.sweep(connection)["reopened"] == 1
+    assert world.letter().state == "open"
+    assert world.letter().exception_id == world.exception().exception_id

@@ -84,8 +84,9 @@ CREATE VIEW event_outcome AS
   SELECT event_id FROM letter WHERE event_id IS NOT NULL AND state <> 'replayed';
 GRANT SELECT ON event_outcome TO algasync_fleet;
 
--- Put the event of a dead letter back into the outbox, as it was emitted: same id, same sequence, same bytes. What
--- still lies there is published at once. The caller marks the letter as replayed in the same transaction.
+-- Put the event of a dead letter back into the outbox, as it was emitted: same id, same sequence, same bytes. The
+-- caller marks the letter as replayed in the same transaction. A row that still lies there is replaced and not
+-- updated, because a sweep that has seen the letter open may be waiting to delete it.
 CREATE FUNCTION letter_emit_again(which uuid) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = algasync, pg_catalog, pg_temp AS $$
 DECLARE
@@ -103,9 +104,9 @@ BEGIN
   event := convert_from(dead.body, 'UTF8')::jsonb;
   SELECT * INTO STRICT rule FROM event_type t
    WHERE t.exchange = 'billing' AND 'com.algapsa.billing.' || t.type = event ->> 'type';
+  DELETE FROM outbox_event o WHERE o.event_id = dead.event_id;
   INSERT INTO outbox_event (event_id, tenant_id, exchange, type, document_kind, subject, sequence, body, traceparent)
     VALUES (dead.event_id, dead.tenant_id, 'billing', rule.type, rule.document_kind, event ->> 'subject',
-            (event ->> 'sequence')::bigint, convert_from(dead.body, 'UTF8'), event ->> 'traceparent')
-    ON CONFLICT (event_id) DO UPDATE SET due_at = clock_timestamp();
+            (event ->> 'sequence')::bigint, convert_from(dead.body, 'UTF8'), event ->> 'traceparent');
 END $$;
 GRANT EXECUTE ON FUNCTION letter_emit_again TO algasync_api, algasync_fleet;
