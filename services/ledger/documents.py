@@ -31,6 +31,12 @@ _LOCK = text(
           AND (kind, document_id) IN (SELECT * FROM unnest(CAST(:kinds AS text[]), CAST(:ids AS text[])))
         ORDER BY kind, document_id FOR UPDATE"""  # noqa: S608 - constant columns
 )
+# An update that changes nothing locks the row; xmax tells a row just made from one that was there.
+_CLAIM = text(
+    f"""INSERT INTO document AS d (tenant_id, kind, document_id) VALUES (:tenant, :kind, :id)
+        ON CONFLICT (tenant_id, kind, document_id) DO UPDATE SET updated_at = d.updated_at
+        RETURNING {_COLUMNS}, xmax = 0 AS fresh"""  # noqa: S608 - constant columns
+)
 _DESCRIBE = text(
     """UPDATE document SET applied_sequence = :sequence, updated_at = clock_timestamp(),
               number = coalesce(:number, number), client_id = coalesce(:client_id, client_id),
@@ -70,6 +76,12 @@ class Description:
     total: int | None = None
     document_date: date | None = None
     data: dict[str, Any] | None = None
+
+
+def claim(connection: Connection, tenant: str, kind: str, document_id: str) -> tuple[Document, bool]:
+    """Lock one document, made as a placeholder if nobody has seen it; and whether this made it."""
+    *columns, fresh = connection.execute(_CLAIM, {"tenant": tenant, "kind": kind, "id": document_id}).one()
+    return Document(*columns), fresh
 
 
 def lock(

@@ -83,12 +83,13 @@ class Intake:
     def _record(self, connection: Connection, event: Event) -> str:
         tenant, key, sequence = event.tenantid, event.document, event.sequence
         assert sequence is not None  # parse refuses an event without one
-        document = documents.lock(connection, tenant, [key])[key]
+        document, fresh = documents.claim(connection, tenant, key.kind, key.id)
         in_turn = sequence == document.applied_sequence + 1
         place = {"tenant": tenant, "kind": key.kind, "id": key.id, "sequence": sequence}
-        taken = connection.execute(_TAKEN_SEQUENCE, place).scalar_one_or_none()
-        if taken == event.id:
-            return "duplicate"
+        # A document nobody has seen has no other events and no operations: four questions less for the usual case.
+        taken = None if fresh else connection.execute(_TAKEN_SEQUENCE, place).scalar_one_or_none()
+        if taken == event.id or (taken is None and sequence <= document.applied_sequence):
+            return "duplicate"  # the latter was applied so long ago that its event is forgotten
         if taken is not None:
             raise SequenceTaken(
                 [
@@ -117,8 +118,9 @@ class Intake:
             )
         if not in_turn:
             return "waiting"
-        self._apply(connection, tenant, key.kind, key.id, sequence, event.id, event.data)
-        self._apply_waiting(connection, place)
+        self._apply(connection, tenant, key.kind, key.id, sequence, event.id, event.data, fresh=fresh)
+        if not fresh:
+            self._apply_waiting(connection, place)
         return "applied"
 
     def _apply_waiting(self, connection: Connection, place: dict[str, object]) -> None:
@@ -142,18 +144,23 @@ class Intake:
         sequence: int,
         event_id: UUID,
         data: EventData,
+        *,
+        fresh: bool = False,
     ) -> None:
         effect = self._planner.effect(connection, tenant, data)
         documents.describe(connection, tenant, kind, document_id, sequence, effect.description)
-        opened = []
+        opened: list[UUID | None] = []
         for plan in effect.plans:
-            if plan.supersedes:
+            if plan.supersedes and not fresh:
                 because = f"{plan.kind} of sequence {sequence} made it pointless"
                 for gone in attempts.supersede(
                     connection, tenant, kind, document_id, plan.supersedes, because
                 ):
                     self._desk.close(connection, gone, because)
-            opened.append(self._open(connection, tenant, kind, document_id, sequence, event_id, plan))
+            alone = fresh and not opened
+            opened.append(
+                self._open(connection, tenant, kind, document_id, sequence, event_id, plan, alone=alone)
+            )
         details = {
             "event_id": str(event_id),
             "sequence": sequence,
@@ -171,6 +178,8 @@ class Intake:
         sequence: int,
         event_id: UUID,
         plan: Plan,
+        *,
+        alone: bool,
     ) -> UUID | None:
         operation_id = operations.insert(
             connection, tenant, kind, document_id, plan, revision=sequence, event_id=event_id
@@ -178,9 +187,8 @@ class Intake:
         if operation_id is None:
             return None
         values = {"tenant": tenant, "kind": kind, "id": document_id, "operation": operation_id}
-        conditions = [
-            Condition("step", str(earlier)) for earlier in connection.execute(_UNFINISHED, values).scalars()
-        ]
+        earlier = [] if alone else connection.execute(_UNFINISHED, values).scalars().all()
+        conditions = [Condition("step", str(one)) for one in earlier]
         if plan.company_id is None:
             conditions.append(Condition("company", plan.company_condition))
         if conditions and waits.hold(connection, operation_id, tenant, conditions):

@@ -18,7 +18,7 @@ TENANT = "t-ledger"
 
 
 @pytest.fixture
-def fleet(database_url: str) -> Iterator[Database]:
+def ledger(database_url: str) -> Iterator[Database]:
     """The database as workers see it."""
     with Database(database_url, Role.FLEET, pool_size=20) as database:
         yield database

@@ -15,9 +15,9 @@ from tests.support.ledger import TENANT, company, operation, read
 LATER = timedelta(minutes=1)
 
 
-def test_round_robin_over_companies(fleet: Database) -> None:
+def test_round_robin_over_companies(ledger: Database) -> None:
     """A company with a long backlog takes its turn like one with a single document."""
-    with fleet.transaction("*") as connection:
+    with ledger.transaction("*") as connection:
         big = company(connection, "t-big")
         small = company(connection, "t-small")
         for _ in range(50):
@@ -27,9 +27,9 @@ def test_round_robin_over_companies(fleet: Database) -> None:
         assert {command.company_id for command in first} == {big, small}
 
 
-def test_no_more_under_way_than_allowed(fleet: Database) -> None:
+def test_no_more_under_way_than_allowed(ledger: Database) -> None:
     """Sent and running count; what is under way leaves less room."""
-    with fleet.transaction("*") as connection:
+    with ledger.transaction("*") as connection:
         company_id = company(connection)
         for _ in range(20):
             operation(connection, company_id)
@@ -39,18 +39,18 @@ def test_no_more_under_way_than_allowed(fleet: Database) -> None:
         assert len(dispatch.due(connection, in_flight=8, limit=100)) == 3
 
 
-def test_lanes_are_served_in_order(fleet: Database) -> None:
+def test_lanes_are_served_in_order(ledger: Database) -> None:
     """Urgent before normal before backfill, whatever came first."""
-    with fleet.transaction("*") as connection:
+    with ledger.transaction("*") as connection:
         company_id = company(connection)
         for lane in (Lane.BACKFILL, Lane.NORMAL, Lane.URGENT):
             operation(connection, company_id, lane=lane)
         assert [command.lane for command in dispatch.due(connection, in_flight=8, limit=100)] == [0, 1, 2]
 
 
-def test_what_was_sent_and_not_taken_is_sent_again(fleet: Database) -> None:
+def test_what_was_sent_and_not_taken_is_sent_again(ledger: Database) -> None:
     """The broker may lose a command: the operation comes up again by itself."""
-    with fleet.transaction("*") as connection:
+    with ledger.transaction("*") as connection:
         company_id = company(connection)
         operation_id = operation(connection, company_id)
         commands = dispatch.due(connection, in_flight=8, limit=10)
@@ -62,9 +62,9 @@ def test_what_was_sent_and_not_taken_is_sent_again(fleet: Database) -> None:
         assert [c.operation_id for c in dispatch.due(connection, in_flight=8, limit=10)] == [operation_id]
 
 
-def test_a_resting_company_keeps_its_rows(fleet: Database) -> None:
+def test_a_resting_company_keeps_its_rows(ledger: Database) -> None:
     """After a 429 nothing of that company goes out until the rest is over; others go on."""
-    with fleet.transaction("*") as connection:
+    with ledger.transaction("*") as connection:
         resting, other = company(connection, "t-1"), company(connection, "t-2")
         operation(connection, resting, tenant="t-1")
         operation(connection, other, tenant="t-2")
@@ -78,9 +78,9 @@ def test_a_resting_company_keeps_its_rows(fleet: Database) -> None:
         assert [c.company_id for c in dispatch.due(connection, in_flight=8, limit=10)] == [other]
 
 
-def test_sending_marks_only_what_is_still_due(fleet: Database) -> None:
+def test_sending_marks_only_what_is_still_due(ledger: Database) -> None:
     """A worker that was faster than the mark keeps its state."""
-    with fleet.transaction("*") as connection:
+    with ledger.transaction("*") as connection:
         company_id = company(connection)
         operation_id = operation(connection, company_id)
         commands = dispatch.due(connection, in_flight=8, limit=10)
@@ -95,9 +95,9 @@ def test_sending_marks_only_what_is_still_due(fleet: Database) -> None:
         assert read(connection, operation_id).state == "running"
 
 
-def test_due_work_is_found_without_walking_the_backlog(fleet: Database) -> None:
+def test_due_work_is_found_without_walking_the_backlog(ledger: Database) -> None:
     """The plan stays on the partial index however many operations are done."""
-    with fleet.transaction("*") as connection:
+    with ledger.transaction("*") as connection:
         company_id = company(connection)
         connection.execute(
             text(

@@ -9,9 +9,9 @@ from services.ledger import retention
 from tests.support.ledger import TENANT, company, operation, read
 
 
-def test_only_what_is_long_done_is_forgotten(fleet: Database) -> None:
+def test_only_what_is_long_done_is_forgotten(ledger: Database) -> None:
     """Unfinished and failed operations stay however old they are."""
-    with fleet.transaction(TENANT) as connection:
+    with ledger.transaction(TENANT) as connection:
         company_id = company(connection)
         done, fresh, failed = (operation(connection, company_id) for _ in range(3))
         for operation_id, state, age in ((done, "succeeded", 500), (fresh, "succeeded", 1)):
@@ -26,15 +26,15 @@ def test_only_what_is_long_done_is_forgotten(fleet: Database) -> None:
             text("UPDATE operation SET state = 'failed', created_at = '2020-01-01' WHERE operation_id = :id"),
             {"id": failed},
         )
-    with fleet.transaction("*") as connection:
+    with ledger.transaction("*") as connection:
         assert retention.forget(connection) == {"operations": 1, "events": 0}
         assert read(connection, fresh).state == "succeeded"
         assert read(connection, failed).state == "failed"
 
 
-def test_the_newest_event_of_a_document_stays(fleet: Database) -> None:
+def test_the_newest_event_of_a_document_stays(ledger: Database) -> None:
     """Earlier events of a document go; the one that says where its sequence stands is kept."""
-    with fleet.transaction(TENANT) as connection:
+    with ledger.transaction(TENANT) as connection:
         connection.execute(
             text(
                 """INSERT INTO document (tenant_id, kind, document_id, state, applied_sequence)
@@ -52,6 +52,6 @@ def test_the_newest_event_of_a_document_stays(fleet: Database) -> None:
                 ),
                 {"t": TENANT, "s": sequence},
             )
-    with fleet.transaction("*") as connection:
+    with ledger.transaction("*") as connection:
         assert retention.forget(connection) == {"operations": 0, "events": 1}
         assert connection.execute(text("SELECT sequence FROM event")).scalar_one() == 2

@@ -13,9 +13,9 @@ from services.ledger import timeline
 from tests.support.ledger import TENANT
 
 
-def test_entries_are_chained(fleet: Database) -> None:
+def test_entries_are_chained(ledger: Database) -> None:
     """Every entry carries the hash of the one before it, and reads back as intact."""
-    with fleet.transaction(TENANT) as connection:
+    with ledger.transaction(TENANT) as connection:
         for number in range(3):
             timeline.append(connection, TENANT, "invoice", "i1", "test", "noted", {"n": number, "ü": "é"})
         entries = timeline.read(connection, TENANT, "invoice", "i1")
@@ -26,9 +26,9 @@ def test_entries_are_chained(fleet: Database) -> None:
     ]
 
 
-def test_tampering_breaks_the_chain(fleet: Database, database_url: str) -> None:
+def test_tampering_breaks_the_chain(ledger: Database, database_url: str) -> None:
     """A changed entry, or one cut out, shows, even when the superuser did it."""
-    with fleet.transaction(TENANT) as connection:
+    with ledger.transaction(TENANT) as connection:
         for number in range(4):
             timeline.append(connection, TENANT, "invoice", "i1", "test", "noted", {"amount": number})
     with Database(database_url, Role.OWNER) as owner, owner.transaction("*") as connection:
@@ -42,9 +42,9 @@ def test_tampering_breaks_the_chain(fleet: Database, database_url: str) -> None:
 @pytest.mark.parametrize(
     "change", ["UPDATE timeline SET actor = 'x'", "DELETE FROM timeline", "TRUNCATE timeline"]
 )
-def test_nobody_changes_it(fleet: Database, database_url: str, change: str) -> None:
-    """Not the fleet, not even the owner."""
-    with fleet.transaction(TENANT) as connection:
+def test_nobody_changes_it(ledger: Database, database_url: str, change: str) -> None:
+    """Not the ledger, not even the owner."""
+    with ledger.transaction(TENANT) as connection:
         timeline.append(connection, TENANT, "invoice", "i1", "test", "noted", {})
     for role in (Role.FLEET, Role.API, Role.OWNER):
         with (
@@ -66,12 +66,12 @@ def test_no_entry_in_another_tenants_timeline(database_url: str, role: Role, sco
         timeline.append(connection, TENANT, "invoice", "i1", "mallory", "noted", {})
 
 
-def test_concurrent_writers_keep_one_chain(fleet: Database) -> None:
+def test_concurrent_writers_keep_one_chain(ledger: Database) -> None:
     """Eight writers of one document: positions without gap or repeat, the chain intact."""
 
     def write() -> None:
         for _ in range(10):
-            with fleet.transaction(TENANT) as connection:
+            with ledger.transaction(TENANT) as connection:
                 timeline.append(connection, TENANT, "invoice", "i1", "test", "noted", {})
 
     threads = [threading.Thread(target=write) for _ in range(8)]
@@ -79,7 +79,7 @@ def test_concurrent_writers_keep_one_chain(fleet: Database) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    with fleet.transaction(TENANT) as connection:
+    with ledger.transaction(TENANT) as connection:
         entries = timeline.read(connection, TENANT, "invoice", "i1")
     assert [entry.position for entry in entries] == list(range(1, 81))
     assert all(entry.intact for entry in entries)

@@ -14,9 +14,9 @@ from services.ledger.ports import Condition
 from tests.support.ledger import TENANT, company, operation, read, setting
 
 
-def hold(fleet: Database, operation_id: UUID, conditions: list[Condition]) -> int:
+def hold(ledger: Database, operation_id: UUID, conditions: list[Condition]) -> int:
     """Hold as `take` does: record the waits and the state in one transaction."""
-    with fleet.transaction(TENANT) as connection:
+    with ledger.transaction(TENANT) as connection:
         held = waits.hold(connection, operation_id, TENANT, conditions)
         if held:
             connection.execute(
@@ -25,9 +25,9 @@ def hold(fleet: Database, operation_id: UUID, conditions: list[Condition]) -> in
         return held
 
 
-def test_met_conditions_hold_nothing(fleet: Database) -> None:
+def test_met_conditions_hold_nothing(ledger: Database) -> None:
     """A condition that holds already is no reason to wait."""
-    with fleet.transaction(TENANT) as connection:
+    with ledger.transaction(TENANT) as connection:
         company_id = company(connection)
         operation_id = operation(connection, company_id)
     met = [
@@ -38,18 +38,18 @@ def test_met_conditions_hold_nothing(fleet: Database) -> None:
         Condition("pause", "tenant"),
         Condition("pause", str(company_id)),
     ]
-    assert hold(fleet, operation_id, met) == 0
+    assert hold(ledger, operation_id, met) == 0
 
 
-def test_operation_wakes_only_when_every_condition_is_met(fleet: Database) -> None:
+def test_operation_wakes_only_when_every_condition_is_met(ledger: Database) -> None:
     """Two conditions, two releases: the first leaves it waiting, the second makes it due at once."""
-    with fleet.transaction(TENANT) as connection:
+    with ledger.transaction(TENANT) as connection:
         company_id = company(connection)
         operation_id = operation(connection, company_id)
         setting(connection, TENANT, "auto_sync", False)
         pauses.pause(connection, "tenant", tenant=TENANT, actor="test", reason="month end")
-    assert hold(fleet, operation_id, [Condition("auto_sync", "tenant"), Condition("pause", "tenant")]) == 2
-    with fleet.transaction(TENANT) as connection:
+    assert hold(ledger, operation_id, [Condition("auto_sync", "tenant"), Condition("pause", "tenant")]) == 2
+    with ledger.transaction(TENANT) as connection:
         setting(connection, TENANT, "auto_sync", True)
         waits.release(connection, TENANT, "auto_sync", "tenant")
         assert read(connection, operation_id).state == "waiting"
@@ -58,13 +58,13 @@ def test_operation_wakes_only_when_every_condition_is_met(fleet: Database) -> No
     assert (woken.state, woken.attempt, woken.tries) == ("queued", 1, 0)
 
 
-def test_operation_without_a_company_gets_the_one_that_comes(fleet: Database) -> None:
+def test_operation_without_a_company_gets_the_one_that_comes(ledger: Database) -> None:
     """Events before the first connection are recorded and go out once a company is there."""
-    with fleet.transaction(TENANT) as connection:
+    with ledger.transaction(TENANT) as connection:
         operation_id = operation(connection, None)
         assert waits.hold(connection, operation_id, TENANT, [Condition("company", "default")]) == 1
         assert read(connection, operation_id).state == "waiting"
-    with fleet.transaction(TENANT) as connection:
+    with ledger.transaction(TENANT) as connection:
         company_id = company(connection)
         waits.release(connection, TENANT, "company", "default", company_id=company_id)
         woken = read(connection, operation_id)
@@ -72,9 +72,9 @@ def test_operation_without_a_company_gets_the_one_that_comes(fleet: Database) ->
 
 
 @pytest.mark.parametrize("round_", range(3))
-def test_no_wake_up_is_lost_in_a_race(fleet: Database, round_: int) -> None:
+def test_no_wake_up_is_lost_in_a_race(ledger: Database, round_: int) -> None:
     """Forty holders race the provider of their condition: afterwards nobody waits for what is there."""
-    with fleet.transaction(TENANT) as connection:
+    with ledger.transaction(TENANT) as connection:
         company_id = company(connection)
         setting(connection, TENANT, "auto_sync", False)
         operation_ids = [operation(connection, company_id) for _ in range(40)]
@@ -83,11 +83,11 @@ def test_no_wake_up_is_lost_in_a_race(fleet: Database, round_: int) -> None:
     def holders(mine: list[UUID]) -> None:
         start.wait()
         for operation_id in mine:
-            hold(fleet, operation_id, [Condition("auto_sync", "tenant")])
+            hold(ledger, operation_id, [Condition("auto_sync", "tenant")])
 
     def provider() -> None:
         start.wait()
-        with fleet.transaction(TENANT) as connection:
+        with ledger.transaction(TENANT) as connection:
             setting(connection, TENANT, "auto_sync", True)
             waits.release(connection, TENANT, "auto_sync", "tenant")
 
@@ -97,14 +97,14 @@ def test_no_wake_up_is_lost_in_a_race(fleet: Database, round_: int) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    with fleet.transaction(TENANT) as connection:
+    with ledger.transaction(TENANT) as connection:
         assert {read(connection, one).state for one in operation_ids} == {"queued"}
         assert sweep.violations(connection) == {}
 
 
-def test_liveness_view_sees_a_lost_wake_up_and_the_sweep_mends_it(fleet: Database) -> None:
+def test_liveness_view_sees_a_lost_wake_up_and_the_sweep_mends_it(ledger: Database) -> None:
     """A checker that cannot fail proves nothing: planted violations are seen by kind, then mended."""
-    with fleet.transaction(TENANT) as connection:
+    with ledger.transaction(TENANT) as connection:
         company_id = company(connection)
         lost, empty, dead = (operation(connection, company_id) for _ in range(3))
         connection.execute(
@@ -124,7 +124,7 @@ def test_liveness_view_sees_a_lost_wake_up_and_the_sweep_mends_it(fleet: Databas
             ),
             {"id": dead},
         )
-    with fleet.transaction("*") as connection:
+    with ledger.transaction("*") as connection:
         assert sweep.violations(connection) == {
             "condition_met": 1,
             "waits_for_nothing": 1,
