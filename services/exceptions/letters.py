@@ -132,7 +132,13 @@ def file(connection: Connection, letter: Letter) -> Filed:
     the second time the operation fails. What nobody can read, or nobody asked for, opens an exception of its
     own when it says whose it is; without a tenant it is on the operators' list only.
     """
-    letter = replace(letter, queue=re.sub(r"\.v\d+$", "", _text(letter.queue, 200)))
+    letter = replace(
+        letter,
+        queue=re.sub(r"\.v\d+$", "", _text(letter.queue, 200)),
+        reason=_text(letter.reason, 200),
+        code=_text(letter.code, 200) if letter.code else None,
+        message=_text(letter.message) if letter.message else None,
+    )
     reading = _read(letter)
     connection.execute(_ALONE, {"subject": reading.subject})
     operation = _operation(connection, reading)
@@ -151,9 +157,9 @@ def file(connection: Connection, letter: Letter) -> Filed:
             "tenant": operation.tenant_id if operation else reading.tenant,
             "queue": letter.queue,
             "type": operation.kind if operation else reading.type,
-            "reason": _text(letter.reason, 200),
-            "code": _text(verdict.code, 200),
-            "message": _text(verdict.message),
+            "reason": letter.reason,
+            "code": verdict.code,
+            "message": verdict.message,
             "body": letter.body,
             "headers": _headers(letter.headers),
             "state": verdict.state,
@@ -245,7 +251,8 @@ def _explain(connection: Connection, reading: _Reading, letter: Letter) -> tuple
     if holder is not None:
         where = f"sequence {reading.sequence} of {reading.document}"
         return "sequence_taken", f"Event {holder} was taken over as {where}; this one claims it too."
-    return poison.explain(letter.queue, letter.reason, letter.body)
+    code, message = poison.explain(letter.queue, letter.reason, letter.body)
+    return code, _text(message)  # a body can be wrong in a thousand places
 
 
 def _kind(type_: str | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from uuid import uuid4
 
@@ -177,6 +178,24 @@ def test_any_letter_can_be_filed(
     filed = world.file(body, queue=queue, reason=reason, headers=headers)
     assert filed.state in {"open", "replayed"}
     assert filed == world.file(body, queue=queue, reason=reason, headers=headers) or filed.state == "replayed"
+
+
+def test_a_body_that_is_wrong_in_a_thousand_places_is_filed(world: World) -> None:
+    """The words of an exception stay short enough for the list and for the event to billing."""
+    body = json.loads(world.emit())
+    body["data"]["lines"] = [{"id": f"line {number}"} for number in range(3000)]
+    world.file(json.dumps(body).encode())
+    assert world.letter().code == "invalid_data"
+    assert len(world.exception().happened) == 2000
+
+
+def test_a_hostile_reason_is_kept_as_text(world: World) -> None:
+    """What a consumer's header claims about a letter is data: NUL characters and torn pairs do not stop the filing."""
+    body = altered(world.emit(), type="com.algapsa.billing.nothing.v1")
+    filed = world.file(body, reason="a\0b", code="c\0\ud800", message="\ud83d torn \0 text" + "x" * 5000)
+    assert filed.exception_id == world.exception().exception_id
+    assert world.letter().code == "c\ufffd?"
+    assert len(world.exception().happened) == 2000
 
 
 def test_a_command_counts_only_where_commands_travel(world: World) -> None:
