@@ -104,6 +104,14 @@ class Runner:
             except record.LeaseLost:
                 log.warning("lease_lost", advice="another worker resolves it by the same requestid")
                 return Verdict(False, "lease_lost", "the lease ended before the outcome was recorded")
+            except (OperationalError, InterfaceError):
+                raise
+            except Exception as error:
+                if isinstance(error, DBAPIError) and error.connection_invalidated:
+                    raise
+                # Whether the call was made is not known here: the next attempt finds out.
+                log.exception("calling_failed")
+                return self._failed(operation, _internal(operation, error), outcome="unknown")
 
     def _take(self, operation_id: UUID, attempt: int) -> Taken | Ended:
         for _ in range(RACES):

@@ -1,0 +1,75 @@
+"""The runner: mistakes of ours end as exceptions a person sees, never as a loop and never in silence."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import text
+
+from services.ledger.runner import Runner
+from services.outbound.handlers import HANDLERS
+from tests.support.exporting import TENANT, Workbench
+
+
+class Clumsy:
+    """A handler with a mistake in one of its steps; all others are the real ones."""
+
+    def __init__(self, step: str) -> None:
+        self._real = HANDLERS["export_invoice"]
+        self._step = step
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self._step:
+            raise ZeroDivisionError(f"a mistake in {name}")
+        return getattr(self._real, name)
+
+
+def clumsy(workbench: Workbench, step: str) -> Runner:
+    """A runner whose invoice handler stumbles in `step`."""
+    return Runner(
+        workbench.fleet,
+        {**HANDLERS, "export_invoice": Clumsy(step)},  # type: ignore[dict-item]  # all other steps are real
+        workbench.clients,
+        workbench.desk,
+        lease=timedelta(seconds=20),
+        call_within=timedelta(seconds=3),
+        replay_within=timedelta(seconds=-1),
+    )
+
+
+def check_told(workbench: Workbench) -> None:
+    """Failed, with one open exception that says it is our mistake."""
+    (operation,) = workbench.operations()
+    assert (operation.state, operation.reason_code) == ("failed", "internal_error")
+    with workbench.fleet.transaction(TENANT) as connection:
+        codes = connection.execute(text("SELECT code FROM exception WHERE state = 'open'")).scalars().all()
+    assert codes == ["internal_error"]
+
+
+def test_a_mistake_before_the_call_is_told(workbench: Workbench) -> None:
+    """Nothing was sent, a person sees it, and nothing runs round in circles."""
+    workbench.bill("inv-1")
+    assert clumsy(workbench, "prepare").run(workbench.operations()[0].operation_id, 1).reject
+    check_told(workbench)
+    assert workbench.objects() == []
+
+
+def test_a_mistake_after_the_call_loses_nothing(workbench: Workbench) -> None:
+    """The effect stands and the outcome is unknown, so that the next attempt finds the invoice again."""
+    workbench.bill("inv-1")
+    assert clumsy(workbench, "settle").run(workbench.operations()[0].operation_id, 1).reject
+    check_told(workbench)
+    assert workbench.operations()[0].outcome == "unknown"
+    assert len(workbench.objects()) == 1
+
+
+def test_a_mistake_while_asking_is_told(workbench: Workbench) -> None:
+    """Reading back an old unknown outcome stumbles: told, and still unknown."""
+    workbench.bill("inv-1")
+    workbench.trouble("cut_after", entity="invoice", times=1)
+    workbench.run(workbench.operations()[0])
+    workbench.make_due()
+    assert clumsy(workbench, "find").run(workbench.operations()[0].operation_id, 1).reject
+    check_told(workbench)
+    assert workbench.operations()[0].outcome == "unknown"
