@@ -12,7 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -226,13 +226,10 @@ class Tokens:
             wait=tenacity.wait_random_exponential(0.05, max=2),
             reraise=True,
         ):
-            with attempt:
-                with suppress(DBAPIError):
-                    connection.rollback()  # lets a connection that was lost be opened again
-                with self._transaction(connection):
-                    vault = self._intuit.vault
-                    stored = token_store.renew(connection, vault, company_id, held.version, fresh)
-                    newest = self._connected(company_id, token_store.read(connection, vault, company_id))
+            with attempt, self._transaction(connection):
+                vault = self._intuit.vault
+                stored = token_store.renew(connection, vault, company_id, held.version, fresh)
+                newest = self._connected(company_id, token_store.read(connection, vault, company_id))
         if not stored:
             _log.warning("refresh_overtaken", company=str(company_id), version=held.version)
         return self._keep(company_id, newest)

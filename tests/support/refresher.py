@@ -1,6 +1,7 @@
 """A process that refreshes one company's token from several threads, for tests that kill it.
 
-`python -m tests.support.refresher <json>`: prints one line when it starts, and at its end the tokens it ended with.
+`python -m tests.support.refresher <json>`: says that it is ready, waits for a line on standard input so that several
+go at once, and prints at its end the tokens it ended with.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ def main(order: dict[str, Any]) -> None:
                 token = tokens.refresh(order["company"], token)
             return token
 
-        sys.stdout.write("started\n")
+        sys.stdout.write("ready\n")
         sys.stdout.flush()
+        sys.stdin.readline()
         with ThreadPoolExecutor(order["threads"]) as pool:
             ended = list(pool.map(refresh, range(order["threads"])))
     sys.stdout.write(json.dumps(ended) + "\n")

@@ -45,7 +45,7 @@ def tokens(fleet: Database, intuit: Intuit, noted: Noted) -> Tokens:
 
 @pytest.fixture
 def start(database_url: str, sandbox: Sandbox, key: str, company: Company) -> Start:
-    """A function that starts a process which refreshes the company's token."""
+    """A function that makes a process which refreshes the company's token, ready to `go`."""
 
     def start(threads: int = 1, times: int = 1, rest: float = 0) -> subprocess.Popen[str]:
         order = {
@@ -59,12 +59,22 @@ def start(database_url: str, sandbox: Sandbox, key: str, company: Company) -> St
             "rest": rest,
         }
         command = [sys.executable, "-m", "tests.support.refresher", json.dumps(order)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
         assert process.stdout is not None
-        assert process.stdout.readline() == "started\n"
+        assert process.stdout.readline() == "ready\n"
         return process
 
     return start
+
+
+def go(process: subprocess.Popen[str]) -> subprocess.Popen[str]:
+    """Let a ready process begin."""
+    assert process.stdin is not None
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    return process
 
 
 def row(fleet: Database, company: Company) -> Any:
@@ -142,6 +152,19 @@ def test_who_comes_second_gets_what_the_first_fetched(
     assert counted(sandbox)["refreshes"] == 1
 
 
+def test_who_waited_for_a_refresh_does_not_repeat_it(
+    company: Company, fleet: Database, intuit: Intuit, sandbox: Sandbox
+) -> None:
+    """A process that waits while another one refreshes takes that one's token and asks nobody."""
+    one, two = Tokens(fleet, intuit, Noted()), Tokens(fleet, intuit, Noted())
+    old = one.access_token(str(company.company_id))
+    trouble(sandbox, "latency", entity="oauth", times=1, seconds=1)
+    with ThreadPoolExecutor(2) as pool:
+        got = list(pool.map(lambda tokens: tokens.refresh(str(company.company_id), old), (one, two)))
+    assert got[0] == got[1] != old
+    assert counted(sandbox) == {"refreshes": 1}
+
+
 def test_fifty_threads_share_one_refresh(company: Company, tokens: Tokens, sandbox: Sandbox) -> None:
     """Fifty calls answered 401 with the same token ask Intuit once and all get the same new token."""
     old = tokens.access_token(str(company.company_id))
@@ -164,6 +187,8 @@ def test_processes_and_threads_never_refresh_at_once(start: Start, sandbox: Sand
         refresh_reuse_revokes_chain=True,
     )
     processes = [start(threads=13, times=20) for _ in range(4)]
+    for process in processes:
+        go(process)
     ended = [process.communicate(timeout=100)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0, 0]
     assert all(len(json.loads(printed.splitlines()[-1])) == 13 for printed in ended)
@@ -179,7 +204,7 @@ def test_killed_processes_strand_nobody(
     """SIGKILL at six odd moments of refreshing: the lock is free at once and the connection goes on."""
     switch(sandbox, rotate_on_every_refresh=True, old_refresh_token_grace_seconds=86400)
     for number in range(6):
-        process = start(threads=4, times=100_000)
+        process = go(start(threads=4, times=100_000))
         wanted = counted(sandbox).get("refreshes", 0) + number
         eventually(lambda wanted=wanted: counted(sandbox).get("refreshes", 0) > wanted)
         process.send_signal(signal.SIGKILL)
@@ -197,7 +222,7 @@ def test_crash_between_answer_and_store_is_marked_and_mended(
     switch(sandbox, rotate_on_every_refresh=True, old_refresh_token_grace_seconds=86400)
     old = tokens.access_token(str(company.company_id))
     trouble(sandbox, "hang_after", entity="oauth", times=1)
-    process = start()
+    process = go(start())
     eventually(lambda: counted(sandbox).get("refreshes") == 1)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=10)
@@ -214,7 +239,7 @@ def test_crash_that_lost_the_token_is_never_silent(
     switch(sandbox, rotate_on_every_refresh=True, old_refresh_token_grace_seconds=0)
     old = tokens.access_token(str(company.company_id))
     trouble(sandbox, "hang_after", entity="oauth", times=1)
-    process = start()
+    process = go(start())
     eventually(lambda: counted(sandbox).get("refreshes") == 1)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=10)
@@ -231,7 +256,7 @@ def test_a_cut_off_refresh_is_not_raced(
     tokens = Tokens(fleet, intuit, Noted())
     old = tokens.access_token(str(company.company_id))
     trouble(sandbox, "hang_before", entity="oauth", times=1)
-    process = start()
+    process = go(start())
     eventually(lambda: row(fleet, company).refreshing_since is not None)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=10)
