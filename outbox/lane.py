@@ -28,7 +28,7 @@ from outbox.store import Claim, Connection, Event, Schedule, Wanted
 log = structlog.get_logger()
 
 _IDLE: Final = 0.5  # seconds between looks at the broker's connection when there is no work
-_LONGEST_PAUSE: Final = 5.0  # seconds, when a server does not answer
+_LONGEST_PAUSE: Final = 2.0  # seconds, when a server does not answer
 
 
 @dataclass(frozen=True, slots=True)

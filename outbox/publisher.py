@@ -9,6 +9,7 @@ https://www.rabbitmq.com/docs/confirms, https://www.rabbitmq.com/docs/connection
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import time
@@ -97,7 +98,6 @@ class Publisher:
             heartbeat=_HEARTBEAT,
             connect_timeout=5,
             transport_options={
-                "max_retries": 0,  # whoever calls knows better when to try again
                 "client_properties": {"connection_name": self._name},
                 "on_blocked": self._on_blocked,
                 "on_unblocked": self._on_unblocked,
@@ -106,7 +106,8 @@ class Publisher:
             },
         )
         try:
-            connection.connect()
+            # whoever calls knows better when to try again: `connect` would wait two seconds and try once more
+            connection.ensure_connection(max_retries=0, reraise_as_library_errors=False)
             self._amqp: Any = connection.connection
             self._amqp.transport.sock.settimeout(self._patience)
             self._channel = self._amqp.channel()
@@ -114,7 +115,8 @@ class Publisher:
                 exchange(self._channel).declare()
             self._channel.confirm_select()
         except LOST as error:
-            connection.collect()
+            if connection.connected:
+                connection.connection.collect()
             raise BrokerUnavailable(f"cannot publish: {error}") from error
         self._channel.events["basic_ack"].add(self._on_ack)
         self._channel.events["basic_nack"].add(self._on_nack)
@@ -141,10 +143,10 @@ class Publisher:
                 "no_confirms", seconds=self._patience, unconfirmed=self._unconfirmed, blocked=self.blocked
             )
             if not self.blocked or self._half_written:
-                self.close()
+                self._drop()
         except LOST as error:
             log.warning("broker_connection_lost", error=str(error), unconfirmed=self._unconfirmed)
-            self.close()
+            self._drop()
         return self._receipt()
 
     def idle(self, seconds: float = 0.0) -> None:
@@ -159,7 +161,7 @@ class Publisher:
             while self._readable(max(0.0, deadline - time.monotonic())):
                 self._drain()
         except LOST as error:
-            self.close()
+            self._drop()
             raise BrokerUnavailable(f"connection to the broker lost: {error}") from error
 
     def depth(self, queue: str) -> int | None:
@@ -175,13 +177,21 @@ class Publisher:
                 if channel.is_open:
                     channel.close()
         except LOST as error:
-            self.close()
+            self._drop()
             raise BrokerUnavailable(f"connection to the broker lost: {error}") from error
 
     def close(self) -> None:
-        """Drop the connection; what is unconfirmed stays unknown."""
+        """Say goodbye and hang up; what is unconfirmed stays unknown."""
         if self._connection is not None:
-            self._connection.collect()
+            with contextlib.suppress(*LOST):
+                self._amqp.transport.sock.settimeout(1)
+                self._amqp.close()
+            self._drop()
+
+    def _drop(self) -> None:
+        """Hang up without a word, as one must on a broker that does not listen."""
+        if self._connection is not None:
+            self._amqp.collect()
             self._connection = None
 
     def __enter__(self) -> Self:
