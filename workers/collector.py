@@ -32,6 +32,7 @@ log = structlog.get_logger()
 PREFETCH: Final = 50
 _LOOK: Final = 0.5  # seconds between two looks at `stop`
 _REST: Final = 1.0  # seconds between two tries to reach the broker
+_RETURN: Final = 0.1  # seconds before it comes back to a broker that it has lost
 _FIRST_RETRY, _LAST_RETRY = 1.0, 60.0  # seconds before a letter that could not be filed is tried again
 
 
@@ -98,6 +99,7 @@ class Collector:
                     self._take(session, heapq.heappop(self._unfiled))
         except SessionLost as lost:
             log.warning("session_lost", queue=QueueName.DEAD.versioned, reason=str(lost))
+            stop.wait(_RETURN)  # see Consumer._leave
         finally:
             self._unfiled.clear()
             self._collect(False)

@@ -168,6 +168,9 @@ class Consumer(dramatiq.Consumer):
             session.close()
         if lost is not None:
             log.warning("session_lost", queue=self.queue, reason=str(lost))
+            # A queue that is declared again within milliseconds of its deletion keeps the consumers of channels that
+            # have not noticed yet: they take its messages and nobody gets them. So nobody comes back at once.
+            self._draining.wait(_RECONNECT[0])
 
     def _admit(self, session: Session, arrival: Arrival) -> Delivery | None:
         """Make a delivery of an arrival, or send it where bad messages go: nothing malformed reaches a worker."""

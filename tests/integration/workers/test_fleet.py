@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from uuid import UUID, uuid4
 
 import pytest
@@ -162,18 +163,22 @@ def test_prefetched_work_of_a_lost_connection_is_not_begun(broker_url: str, amqp
 
 
 def test_a_deleted_queue_is_declared_again(broker_url: str, amqp: Amqp) -> None:
-    """The running fleet restores what somebody deleted, and goes on."""
+    """The running fleet restores what somebody deleted, and every one of its consumers works on."""
     done: list[UUID] = []
 
     def run(operation_id: UUID, attempt: int) -> Verdict:
         done.append(operation_id)
         return DONE
 
-    with Running(broker_url, fleet(run=run)) as running:
+    pools = [Running(broker_url, fleet(run=run), queues=(QueueName.EXPORT,)) for _ in range(4)]
+    with ExitStack() as stack:
+        for pool in pools:
+            stack.enter_context(pool)
         amqp.channel.queue_delete("export.v1")
-        eventually(lambda: amqp.exists("export.v1") and not running.pool.obstacles, what="declared again")
-        _send(amqp, uuid4())
-        eventually(lambda: done)
+        eventually(lambda: amqp.exists("export.v1") and amqp.consumers("export.v1") == 4, what="all are back")
+        operations = [uuid4() for _ in range(40)]
+        _send(amqp, *operations)
+        eventually(lambda: set(done) == set(operations), what="none went to a consumer that nobody serves")
 
 
 def test_a_queue_with_other_arguments_is_not_consumed(broker_url: str, amqp: Amqp) -> None:
