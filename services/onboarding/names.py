@@ -134,9 +134,10 @@ def likeness(one: Folded, other: Folded) -> Likeness:
     return found
 
 
-def rough(one: Folded, other: Folded) -> float:
-    """A quick upper estimate, to leave out pairs that `likeness` need not look at."""
-    return fuzz.token_set_ratio(one.key, other.key) / 100
+def initials(key: str) -> str:
+    """The first letters of a key of three words or more; "" for a shorter one."""
+    words = [word for word in key.split() if word not in _SMALL]
+    return "".join(word[0] for word in words) if len(words) > 2 else ""
 
 
 def _fold(name: str) -> tuple[str, frozenset[str]]:
@@ -184,9 +185,9 @@ def _likeness(one: str, other: str) -> Likeness:
         return Likeness(0.96, "the same name with a word written short")
     if sorted(mine) == sorted(theirs) and any(_weight(word) == 1 for word in mine):
         return Likeness(0.95, "the same words in another order")
-    initials = _initials(mine, theirs) or _initials(theirs, mine)
-    if initials:
-        return Likeness(0.7, f"{initials} are the initials of the other name")
+    short = _initials(mine, theirs) or _initials(theirs, mine)
+    if short:
+        return Likeness(0.7, f"{short} are the initials of the other name")
     return _by_words(mine, theirs, unequal_numbers=numbers[0] != numbers[1])
 
 
@@ -247,6 +248,4 @@ def _word(one: str, other: str) -> float:
 
 
 def _initials(short: Sequence[str], words: Sequence[str]) -> str:
-    if len(short) != 1 or len(words) < 3 or not short[0].isalpha():
-        return ""
-    return short[0] if short[0] == "".join(word[0] for word in words) else ""
+    return short[0] if len(short) == 1 and short[0] == initials(" ".join(words)) else ""

@@ -1,0 +1,400 @@
+"""Which client is which customer: exact ones accepted in bulk, all others one by one.
+
+Exact means one to one in both directions: one active customer and one client, in one currency, have the name, and
+no other of either side could be meant. Everything short of that is a suggestion with its evidence.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from rapidfuzz import fuzz, process
+from sqlalchemy import Connection, text
+
+from services.database import Database
+from services.mapping import mappings
+from services.mapping.mappings import Hook, Key, Kind
+from services.onboarding import handover, names, reading, runs
+from services.onboarding.handover import Client
+from services.onboarding.names import Folded
+from services.onboarding.reading import Customer
+from services.onboarding.runs import Run
+from services.refusals import conflict, missing
+
+MOST = 5
+"""Candidates shown for one client."""
+
+BATCH = 100
+"""Links written in one transaction."""
+
+Status = Literal["linked", "exact", "suggested", "unmatched"]
+
+_KINDS = {"client": Kind.CUSTOMER, "billing_profile": Kind.BILLING_PROFILE}
+_HOME = text("SELECT home_currency FROM company WHERE company_id = :company")
+_HOLDER = text(
+    """SELECT kind, key, variant FROM mapping
+        WHERE company_id = :company AND kind IN ('customer', 'billing_profile') AND external_id = :external_id"""
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A customer that may be the client: how alike, and why. An inactive one must be made active first."""
+
+    id: str
+    name: str
+    score: float
+    evidence: str
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What is known of one client: linked, exact, with suggestions, or unmatched; `why` says it in a sentence."""
+
+    client: Client
+    status: Status
+    why: str
+    candidates: tuple[Candidate, ...] = ()
+
+
+def mapping_key(client: Client) -> Key:
+    """Where the link of a client is kept."""
+    return (_KINDS[client.kind], client.id, client.currency)
+
+
+def linked(connection: Connection, run: Run) -> dict[Key, mappings.Mapping]:
+    """All links of clients and billing profiles to customers."""
+    found: dict[Key, mappings.Mapping] = {}
+    for kind in _KINDS.values():
+        after = ("", "", "")
+        while rows := mappings.page(
+            connection, run.tenant_id, run.company_id, kind=kind, after=after, limit=1000
+        ):
+            found.update((row.at, row) for row in rows)
+            after = rows[-1].at
+    return found
+
+
+def plan(connection: Connection, run: Run) -> list[Match]:
+    """Judge every client by what was read and what is linked by now. Changes nothing."""
+    home = connection.execute(_HOME, {"company": run.company_id}).scalar() or ""
+    return _Plan(
+        handover.clients(connection, run.tenant_id),
+        reading.customers(connection, run.run_id),
+        linked(connection, run),
+        home,
+    ).matches()
+
+
+def accept_exact(
+    database: Database,
+    run: Run,
+    *,
+    actor: str,
+    on_mapping_set: Hook,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> int:
+    """Link every exact match, a hundred a transaction; returns how many. A run that died goes on where it was."""
+    with database.transaction(run.tenant_id) as connection:
+        exact = [match for match in plan(connection, run) if match.status == "exact"]
+    for first in range(0, len(exact), BATCH):
+        with database.transaction(run.tenant_id) as connection:
+            runs.opened(connection, run.run_id)
+            for match in exact[first : first + BATCH]:
+                chosen = match.candidates[0]
+                _link(connection, run, match.client, chosen.id, chosen.name, "exact", actor, on_mapping_set)
+        progress(min(first + BATCH, len(exact)), len(exact))
+    return len(exact)
+
+
+def link(
+    connection: Connection,
+    run: Run,
+    client_at: tuple[str, str, str],
+    external_id: str,
+    *,
+    actor: str,
+    on_mapping_set: Hook,
+) -> None:
+    """Link one client `(kind, id, currency)` to a customer that a person chose. Raises `Refusal`."""
+    runs.opened(connection, run.run_id)
+    client = find(connection, run, client_at)
+    customer = next((one for one in reading.customers(connection, run.run_id) if one.id == external_id), None)
+    if customer is None:
+        raise missing(
+            f"QuickBooks had no customer {external_id} when it was read; refresh the run if it is new",
+            code="unknown_customer",
+            field="customer",
+        )
+    if not customer.active:
+        raise conflict(
+            "inactive_customer",
+            f"{customer.name} ({customer.id}) is inactive in QuickBooks, which takes no documents for it; make it"
+            " active there and refresh the run, or choose another",
+            field="customer",
+        )
+    home = connection.execute(_HOME, {"company": run.company_id}).scalar() or ""
+    wanted, has = client.currency or home, customer.currency or home
+    if wanted != has:
+        raise conflict(
+            "other_currency",
+            f"{customer.name} ({customer.id}) is billed in {has} for ever and {client.name} is billed in {wanted};"
+            f" choose or create a customer in {wanted}",
+            field="customer",
+        )
+    _link(connection, run, client, customer.id, customer.name, "chosen", actor, on_mapping_set)
+
+
+def find(connection: Connection, run: Run, client_at: tuple[str, str, str]) -> Client:
+    """The client at `(kind, id, currency)`. Raises `Refusal`."""
+    for client in handover.clients(connection, run.tenant_id):
+        if client.at == client_at:
+            return client
+    raise missing(
+        f"the PSA listed no {client_at[0]} {client_at[1]}" + (f" in {client_at[2]}" if client_at[2] else ""),
+        code="unknown_client",
+        field="client",
+    )
+
+
+def _link(
+    connection: Connection,
+    run: Run,
+    client: Client,
+    external_id: str,
+    name: str,
+    how: str,
+    actor: str,
+    on_mapping_set: Hook,
+) -> None:
+    at = mapping_key(client)
+    holders = connection.execute(_HOLDER, {"company": run.company_id, "external_id": external_id}).all()
+    others = [row for row in holders if (row.kind, row.key) != at[:2]]
+    if others:
+        raise conflict(
+            "customer_taken",
+            f"customer {name} ({external_id}) is linked to {others[0].kind} {others[0].key} already; one customer"
+            " is one client. Unlink that one first, or choose another",
+            field="customer",
+        )
+    before = mappings.lookup(connection, run.company_id, [at]).get(at)
+    if before is not None and before.external_id == external_id:
+        return
+    mappings.put(
+        connection,
+        run.tenant_id,
+        run.company_id,
+        at,
+        external_id=external_id,
+        external_name=name[: mappings.MAX_KEY],
+        actor=actor,
+        on_mapping_set=on_mapping_set,
+    )
+    was = {"external_id": before.external_id, "external_name": before.external_name} if before else None
+    runs.record(
+        connection,
+        run,
+        "mapped",
+        client.kind,
+        client.id,
+        variant=client.currency,
+        external_id=external_id,
+        facts={"before": was, "how": how, "name": name},
+        actor=actor,
+    )
+
+
+link_to = _link
+"""Link without asking what was read; for a customer that the run has just created."""
+
+
+class _Plan:
+    def __init__(
+        self,
+        clients: list[Client],
+        customers: list[Customer],
+        links: Mapping[Key, mappings.Mapping],
+        home: str,
+    ) -> None:
+        self._clients = clients
+        self._customers = {one.id: one for one in customers}
+        self._links = links
+        self._home = home
+        self._taken = {row.external_id: row.at for row in links.values()}
+        self._ours: dict[tuple[str, str], set[str]] = defaultdict(set)
+        for client in clients:
+            if client.kind == "client":
+                self._ours[names.fold(client.name).key, self._currency(client)].add(client.id)
+        self._theirs: dict[str, list[Customer]] = defaultdict(list)
+        for customer in customers:
+            for key in {names.fold(name).key for name in (customer.name, customer.company)} - {""}:
+                self._theirs[key].append(customer)
+        self._keys = {one.id: names.fold(one.name).key for one in customers}
+        self._keys = {one.id: names.fold(one.name).key for one in customers}
+        self._short = defaultdict[str, set[str]](set)
+        self._long = defaultdict[str, set[str]](set)
+        for id_, key in self._keys.items():
+            if key:
+                self._short[key].add(id_)
+            if initials := names.initials(key):
+                self._long[initials].add(id_)
+        self._companies = {
+            one.id: names.fold(one.company).key
+            for one in customers
+            if one.company and one.company != one.name
+        }
+
+    def matches(self) -> list[Match]:
+        return [self._match(client) for client in self._clients]
+
+    def _match(self, client: Client) -> Match:
+        link = self._links.get(mapping_key(client)) or self._links.get((*mapping_key(client)[:2], ""))
+        if link is not None:
+            return self._linked(client, link)
+        if client.kind == "billing_profile":
+            return self._profile(client)
+        folded = names.fold(client.name)
+        if not folded.key:
+            return Match(
+                client, "unmatched", "nothing of the name is left without its legal form; link it by hand"
+            )
+        there = [
+            one for one in self._theirs[folded.key] if (one.currency or self._home) == self._currency(client)
+        ]
+        active = [one for one in there if one.active]
+        rivals = self._ours[folded.key, self._currency(client)]
+        single = active[0] if len(active) == 1 == len(rivals) else None
+        if (
+            single is not None
+            and single.id not in self._taken
+            and not single.parent
+            and names.same(folded, names.fold(single.name))
+        ):
+            exact = Candidate(single.id, single.name, 1.0, "the same name, and nobody else's", True)
+            return Match(client, "exact", "one client and one customer have this name", (exact,))
+        found = self._candidates(client, folded, self._customers.values())
+        if len(active) > 1:
+            have = ", ".join(f"{one.name} ({one.id})" for one in active)
+            return Match(
+                client, "suggested", f"{len(active)} customers in QuickBooks have this name: {have}", found
+            )
+        if active and len(rivals) > 1:
+            others = ", ".join(sorted(rivals - {client.id}))
+            return Match(client, "suggested", f"other clients have this name too: {others}", found)
+        if active and active[0].id in self._taken:
+            kind, key, _ = self._taken[active[0].id]
+            why = f"{active[0].name} ({active[0].id}) has this name but is linked to {kind} {key}"
+            return Match(client, "suggested" if found else "unmatched", why, found)
+        if active and active[0].parent:
+            above = self._customers.get(active[0].parent)
+            why = f"{active[0].name} is a sub-customer of {above.name if above else active[0].parent}; confirm it"
+            return Match(client, "suggested", why, found)
+        if found:
+            inactive = (
+                "" if found[0].active else "; it is inactive in QuickBooks: make it active there and refresh"
+            )
+            return Match(
+                client, "suggested", f"most alike: {found[0].name}, {found[0].evidence}{inactive}", found
+            )
+        return Match(client, "unmatched", self._nothing(client, folded), ())
+
+    def _profile(self, client: Client) -> Match:
+        above = self._links.get(("customer", client.parent_id, client.currency)) or self._links.get(
+            ("customer", client.parent_id, "")
+        )
+        if above is None:
+            return Match(client, "unmatched", f"link its client {client.parent_id} first")
+        below = [one for one in self._customers.values() if one.parent == above.external_id]
+        folded = names.fold(client.name)
+        same = [one for one in below if one.active and names.same(folded, names.fold(one.name))]
+        rivals = [
+            one
+            for one in self._clients
+            if one.kind == "billing_profile"
+            and (one.parent_id, one.currency) == (client.parent_id, client.currency)
+            and names.fold(one.name).key == folded.key
+        ]
+        found = self._candidates(client, folded, below)
+        if len(same) == 1 and len(rivals) == 1 and same[0].id not in self._taken:
+            why = f"the only sub-customer of {above.external_name} with this name"
+            return Match(client, "exact", why, (Candidate(same[0].id, same[0].name, 1.0, why, True),))
+        if found:
+            why = f"{len(found)} sub-customers of {above.external_name} are alike"
+            return Match(client, "suggested", why, found)
+        return Match(client, "unmatched", f"{above.external_name} has no sub-customer like it; create it")
+
+    def _linked(self, client: Client, link: mappings.Mapping) -> Match:
+        customer = self._customers.get(link.external_id)
+        if customer is None:
+            why = (
+                f"linked to customer {link.external_id}, which QuickBooks does not have (merged or deleted?)"
+            )
+        elif not customer.active:
+            why = f"linked to {customer.name} ({customer.id}), which is inactive in QuickBooks"
+        else:
+            why = f"linked to {customer.name} ({customer.id})"
+        return Match(client, "linked", why)
+
+    def _candidates(self, client: Client, folded: Folded, among: Iterable[Customer]) -> tuple[Candidate, ...]:
+        pool = {
+            one.id: one
+            for one in among
+            if one.id not in self._taken and (one.currency or self._home) == self._currency(client)
+        }
+        likely = {
+            id_
+            for keys in (self._keys, self._companies)
+            for _, _, id_ in process.extract(
+                folded.key,
+                {one: keys[one] for one in pool if one in keys},
+                scorer=fuzz.WRatio,
+                limit=12,
+                score_cutoff=50,
+            )
+        }
+        likely |= {one.id for one in self._theirs[folded.key] if one.id in pool}
+        # Initials have no letters in a row with the name they stand for, so a fuzzy search passes them by.
+        likely |= self._short[names.initials(folded.key)] & pool.keys()
+        likely |= self._long[folded.key] & pool.keys()
+        scored = [self._scored(folded, client, pool[one]) for one in likely]
+        worth = [one for one in scored if one.score >= names.SUGGESTED]
+        return tuple(sorted(worth, key=lambda one: (-one.score, not one.active, one.name))[:MOST])
+
+    def _scored(self, folded: Folded, client: Client, customer: Customer) -> Candidate:
+        found = names.likeness(folded, names.fold(customer.name))
+        if customer.id in self._companies:
+            by_company = names.likeness(folded, names.fold(customer.company))
+            if by_company.score * 0.98 > found.score:
+                found = replace(by_company, score=by_company.score * 0.98)
+                found = replace(found, evidence=f"by its company name {customer.company}: {found.evidence}")
+        evidence = found.evidence if customer.active else f"{found.evidence}; inactive in QuickBooks"
+        if client.email and client.email.casefold() == customer.email.casefold():
+            evidence += "; the same e-mail address"
+        return Candidate(customer.id, customer.name, round(found.score, 3), evidence, customer.active)
+
+    def _nothing(self, client: Client, folded: Folded) -> str:
+        elsewhere = [
+            one for one in self._theirs[folded.key] if (one.currency or self._home) != self._currency(client)
+        ]
+        if elsewhere:
+            one = elsewhere[0]
+            return (
+                f"{one.name} ({one.id}) has this name in {one.currency}, and a customer has one currency for ever;"
+                f" create one in {self._currency(client)}"
+            )
+        return "no customer in QuickBooks has a name like it; link it by hand, or create it"
+
+    def _currency(self, client: Client) -> str:
+        return client.currency or self._home
+
+
+def count(matches: Iterable[Match]) -> dict[str, int]:
+    """How many clients are in each status."""
+    found = {"linked": 0, "exact": 0, "suggested": 0, "unmatched": 0}
+    for match in matches:
+        found[match.status] += 1
+    return found

@@ -1,0 +1,346 @@
+"""Which invoice and credit note of ours is which one in QuickBooks: linked, so that it is never exported again.
+
+By number, total, customer and date: all four make it confident, a difference makes it a review with its reasons.
+Every state counts, because an overdue or half-paid invoice is as much in the books as a paid one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+
+from sqlalchemy import Connection, text
+
+from messages.money import to_decimal, to_minor
+from services.database import Database
+from services.ledger import documents, waits
+from services.ledger.attempts import finish
+from services.ledger.operations import COLUMNS, State, from_row
+from services.mapping.mappings import Key
+from services.onboarding import customers, handover, reading, runs
+from services.onboarding.handover import NOT_YET, VOIDED, Document
+from services.onboarding.reading import SalesForm
+from services.onboarding.runs import Run
+from services.refusals import conflict, missing
+
+BATCH = 250
+"""Links written in one transaction."""
+
+ENTITIES = {"invoice": "Invoice", "credit_note": "CreditMemo"}
+LONGEST_NUMBER = 21  # of a DocNumber; a longer one was cut by whoever entered it
+
+Status = Literal["linked", "confident", "review", "none"]
+
+REASONS = {
+    "number_collision": "several documents share the number",
+    "number_differs": "the number is written differently",
+    "total_mismatch": "the totals differ",
+    "customer_mismatch": "it belongs to another customer",
+    "customer_not_linked": "the client is not linked to a customer yet",
+    "date_mismatch": "the dates differ",
+    "currency_mismatch": "the currencies differ",
+    "voided_in_quickbooks": "it is voided in QuickBooks and not here",
+    "voided_here": "it is voided here and not in QuickBooks",
+}
+"""Why a match needs a look, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A document in QuickBooks that may be ours, and what speaks against it (words of `REASONS`)."""
+
+    entity: str
+    id: str
+    number: str
+    day: str
+    total: Decimal
+    customer: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What is known of one document of ours; `found` has one entry when it is confident."""
+
+    document: Document
+    status: Status
+    why: str
+    found: tuple[Found, ...] = ()
+
+
+_LINKED = text("SELECT kind, document_id, external_type, external_id FROM link WHERE company_id = :company")
+_HOME = text("SELECT home_currency FROM company WHERE company_id = :company")
+_LINK = text(
+    """INSERT INTO link (tenant_id, company_id, kind, document_id, external_type, external_id, sync_token, number,
+                         total, currency, state, snapshot, linked_via)
+       SELECT :tenant, :company, r.kind, r.id, o.entity, o.external_id, o.data ->> 'SyncToken', o.data ->> 'DocNumber',
+              (o.data ->> 'TotalAmt')::numeric, r.currency,
+              CASE WHEN r.voided THEN 'voided' ELSE 'synced' END, o.data, 'onboarding'
+         FROM jsonb_to_recordset(CAST(:rows AS jsonb))
+              AS r (kind text, id text, external_id text, entity text, currency text, voided boolean)
+         JOIN onboarding_object o ON o.run_id = :run AND o.entity = r.entity AND o.external_id = r.external_id
+       ON CONFLICT DO NOTHING
+       RETURNING kind, document_id, external_id"""
+)
+_RECORD = text(
+    """WITH wanted AS (
+         SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (kind text, id text, external_id text)),
+       told AS (
+         SELECT timeline_append(:tenant, kind, id, :actor, 'linked',
+                  jsonb_build_object('company', CAST(:company AS text), 'external_id', external_id,
+                                     'run', CAST(:run AS text), 'how', CAST(:how AS text))) AS place
+           FROM wanted)
+       INSERT INTO onboarding_action (run_id, tenant_id, action, kind, key, external_id, facts, actor)
+       SELECT CAST(:run AS uuid), :tenant, 'linked', kind, id, external_id,
+              jsonb_build_object('how', CAST(:how AS text)), :actor
+         FROM wanted, (SELECT count(*) FROM told) AS all_of_them"""
+)
+# What would still be exported although it is there: steps that were never sent.
+_UNSENT = text(
+    f"""SELECT {COLUMNS} FROM operation o
+         WHERE o.tenant_id = :tenant AND o.kind IN ('export_invoice', 'export_credit_memo')
+           AND (o.document_kind, o.document_id) IN
+               (SELECT * FROM unnest(CAST(:kinds AS text[]), CAST(:ids AS text[])))
+           AND o.state IN ('queued', 'scheduled', 'waiting', 'failed') AND o.outcome IN ('none', 'unsent', 'refused')
+         ORDER BY o.operation_id FOR UPDATE"""  # noqa: S608 - constant columns
+)
+
+
+def match(connection: Connection, run: Run) -> list[Match]:
+    """Judge every invoice and credit note by what was read and what is linked by now. Changes nothing."""
+    rows = connection.execute(_LINKED, {"company": run.company_id}).all()
+    return _Matching(
+        reading.sales_forms(connection, run.run_id),
+        {(row.kind, row.document_id): row.external_id for row in rows},
+        {(row.external_type, row.external_id) for row in rows},
+        {at: row.external_id for at, row in customers.linked(connection, run).items()},
+        {one.id: one.parent for one in reading.customers(connection, run.run_id)},
+        connection.execute(_HOME, {"company": run.company_id}).scalar() or "",
+    ).of(handover.documents(connection, run.tenant_id))
+
+
+def count(matches: Iterable[Match]) -> dict[str, int]:
+    """How many documents are in each status, and how many reviews each reason has."""
+    found = Counter[str]({"linked": 0, "confident": 0, "review": 0, "none": 0})
+    for one in matches:
+        found[one.status] += 1
+        if one.status == "review":
+            found.update(
+                f"review: {reason}" for reason in {why for there in one.found for why in there.reasons}
+            )
+    return dict(found)
+
+
+def link_confident(
+    database: Database,
+    run: Run,
+    *,
+    actor: str,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> int:
+    """Link every confident match; returns how many. A run that died goes on where it was."""
+    with database.transaction(run.tenant_id) as connection:
+        sure = [one for one in match(connection, run) if one.status == "confident"]
+    linked = 0
+    for first in range(0, len(sure), BATCH):
+        with database.transaction(run.tenant_id) as connection:
+            runs.opened(connection, run.run_id)
+            chosen = [(one.document, one.found[0]) for one in sure[first : first + BATCH]]
+            linked += len(_link(connection, run, chosen, "confident", actor))
+        progress(min(first + BATCH, len(sure)), len(sure))
+    return linked
+
+
+def link(
+    connection: Connection, run: Run, kind: str, document_id: str, external_id: str, *, actor: str
+) -> None:
+    """Link one document to the one a person chose after a look. Raises `Refusal`; exports nothing."""
+    runs.opened(connection, run.run_id)
+    one = next(
+        (m for m in match(connection, run) if (m.document.kind, m.document.id) == (kind, document_id)), None
+    )
+    if one is None:
+        raise missing(f"the PSA listed no {kind} {document_id}", code="unknown_document", field="document")
+    form = next(
+        (
+            form
+            for form in reading.sales_forms(connection, run.run_id)
+            if (form.entity, form.id) == (ENTITIES[kind], external_id)
+        ),
+        None,
+    )
+    if form is None:
+        raise missing(
+            f"QuickBooks had no {ENTITIES[kind]} {external_id} when it was read; refresh the run if it is new",
+            code="unknown_object",
+            field="external_id",
+        )
+    home = connection.execute(_HOME, {"company": run.company_id}).scalar() or ""
+    if (form.currency or home) != one.document.currency:
+        raise conflict(
+            "currency_mismatch",
+            f"{kind} {one.document.number} is in {one.document.currency} and {form.number or external_id} in"
+            f" {form.currency or home}; they cannot be the same",
+            field="external_id",
+        )
+    there = Found(form.entity, form.id, form.number, form.day, Decimal(form.total), form.customer, ())
+    if not _link(connection, run, [(one.document, there)], "chosen", actor):
+        raise conflict(
+            "already_linked",
+            f"{kind} {one.document.number} or {ENTITIES[kind]} {external_id} is linked already; undo that link first",
+            field="external_id",
+        )
+
+
+class _Matching:
+    def __init__(
+        self,
+        forms: Sequence[SalesForm],
+        ours: Mapping[tuple[str, str], str],
+        theirs: set[tuple[str, str]],
+        customer_links: Mapping[Key, str],
+        parents: Mapping[str, str],
+        home: str,
+    ) -> None:
+        self._ours = ours
+        self._links = customer_links
+        self._parents = parents
+        self._home = home
+        self._free = [form for form in forms if (form.entity, form.id) not in theirs]
+        self._by_number = defaultdict[tuple[str, str], list[SalesForm]](list)
+        self._by_loose = defaultdict[tuple[str, str], list[SalesForm]](list)
+        for form in self._free:
+            if form.number.strip():
+                self._by_number[form.entity, form.number.strip()].append(form)
+                self._by_loose[form.entity, _loose(form.number)].append(form)
+        self._by_facts = defaultdict[tuple[str, str, str, Decimal], list[SalesForm]](list)
+        for form in self._free:
+            self._by_facts[form.entity, form.customer, form.day, Decimal(form.total)].append(form)
+
+    def of(self, listed: Sequence[Document]) -> list[Match]:
+        rivals = Counter((one.kind, one.number.strip()) for one in listed if _counts(one))
+        return [self._one(document, rivals) for document in listed]
+
+    def _one(self, document: Document, rivals: Mapping[tuple[str, str], int]) -> Match:
+        linked = self._ours.get((document.kind, document.id))
+        if linked is not None:
+            return Match(document, "linked", f"linked to {ENTITIES[document.kind]} {linked}")
+        if not _counts(document):
+            return Match(document, "none", f"a document that is {document.state} is in no books yet")
+        entity, number = ENTITIES[document.kind], document.number.strip()
+        same = self._by_number.get((entity, number), []) if number else []
+        shared = len(same) > 1 or rivals[document.kind, number] > 1
+        found = [self._judged(document, form, "number_collision" if shared else "") for form in same]
+        if not found:
+            loose = self._by_loose.get((entity, _loose(number)), []) if number else []
+            loose = loose or self._by_facts.get(self._facts(document), [])
+            found = [self._judged(document, form, "number_differs") for form in loose]
+        if not found:
+            return Match(document, "none", "QuickBooks has nothing of this number")
+        if len(found) == 1 and not found[0].reasons:
+            return Match(document, "confident", "number, total, customer and date agree", (found[0],))
+        found.sort(key=lambda one: (len(one.reasons), one.id))
+        why = "; ".join(dict.fromkeys(REASONS[reason] for one in found for reason in one.reasons))
+        return Match(document, "review", why, tuple(found))
+
+    def _judged(self, document: Document, form: SalesForm, first: str) -> Found:
+        reasons = [first] if first else []
+        total, customer = Decimal(form.total), self._customer(document)
+        if (form.currency or self._home) != document.currency:
+            reasons.append("currency_mismatch")
+        elif form.voided != (document.state in VOIDED):
+            reasons.append("voided_in_quickbooks" if form.voided else "voided_here")
+        elif not form.voided and to_minor(total, document.currency) != _positive(document):
+            reasons.append("total_mismatch")
+        if customer is None:
+            reasons.append("customer_not_linked")
+        elif not self._belongs(form.customer, customer):
+            reasons.append("customer_mismatch")
+        if form.day != document.date.isoformat():
+            reasons.append("date_mismatch")
+        return Found(form.entity, form.id, form.number, form.day, total, form.customer, tuple(reasons))
+
+    def _customer(self, document: Document) -> str | None:
+        for variant in (document.currency, ""):
+            found = self._links.get(("customer", document.client_id, variant))
+            if found is not None:
+                return found
+        return None
+
+    def _belongs(self, customer: str, linked: str) -> bool:
+        """Whether a document's customer is the linked one or a sub-customer of it."""
+        for _ in range(6):  # five levels, and an end should the data ever have a ring
+            if customer == linked:
+                return True
+            customer = self._parents.get(customer, "")
+        return False
+
+    def _facts(self, document: Document) -> tuple[str, str, str, Decimal]:
+        total = to_decimal(_positive(document), document.currency)
+        customer = self._customer(document) or ""
+        return (ENTITIES[document.kind], customer, document.date.isoformat(), total)
+
+
+def _link(
+    connection: Connection, run: Run, chosen: Sequence[tuple[Document, Found]], how: str, actor: str
+) -> list[tuple[str, str]]:
+    """Write links, what they mean for steps not sent, timeline and the run's record; returns what was linked."""
+    places = sorted((document.kind, document.id) for document, _ in chosen)
+    documents.lock(connection, run.tenant_id, places)
+    rows = [
+        {
+            "kind": document.kind,
+            "id": document.id,
+            "external_id": found.id,
+            "entity": found.entity,
+            "currency": document.currency,
+            "voided": document.state in VOIDED,
+        }
+        for document, found in chosen
+    ]
+    values = {"tenant": run.tenant_id, "company": run.company_id, "run": run.run_id, "rows": json.dumps(rows)}
+    done = connection.execute(_LINK, values).all()
+    if not done:
+        return []
+    told = [{"kind": row.kind, "id": row.document_id, "external_id": row.external_id} for row in done]
+    connection.execute(
+        _RECORD,
+        {
+            "tenant": run.tenant_id,
+            "company": str(run.company_id),
+            "run": str(run.run_id),
+            "rows": json.dumps(told),
+            "how": how,
+            "actor": actor,
+        },
+    )
+    linked = [(row.kind, row.document_id) for row in done]
+    waits.release_all(connection, run.tenant_id, [waits.link_condition(kind, id_) for kind, id_ in linked])
+    values = {
+        "tenant": run.tenant_id,
+        "kinds": [kind for kind, _ in linked],
+        "ids": [id_ for _, id_ in linked],
+    }
+    unsent = [from_row(row) for row in connection.execute(_UNSENT, values)]
+    if unsent:
+        because = "it is in QuickBooks already and was linked by the wizard, so nothing is exported"
+        finish(connection, unsent, State.SKIPPED, "linked", because, actor)
+    return linked
+
+
+def _counts(document: Document) -> bool:
+    return document.state not in NOT_YET
+
+
+def _positive(document: Document) -> int:
+    """The total as QuickBooks writes it: credit notes negated, never made absolute."""
+    return -document.total if document.kind == "credit_note" else document.total
+
+
+def _loose(number: str) -> str:
+    """A number as people retype it: without case, spaces, dashes, and cut where QuickBooks cuts it."""
+    return "".join(filter(str.isalnum, number.strip()[:LONGEST_NUMBER].casefold()))
