@@ -50,6 +50,9 @@ def root(
     ] = False,
 ) -> None:
     """Keeps AlgaPSA and QuickBooks Online in step: nothing lost, nothing doubled, nothing silent."""
+    from services.cli import logs
+
+    logs.configure("console", "warning")  # on standard error; a process configures its own
 
 
 app.add_typer(dead_letters.app, name="dead-letters")
