@@ -16,6 +16,7 @@ def jobs(parts: Parts) -> list[Job]:
     """All jobs of this installation."""
     return [
         Job("liveness_sweep", SWEEP, sweep.sweep),
+        Job("events_caught_up", SWEEP, parts.intake.catch_up),
         Job("exception_sweep", UPKEEP, upkeep.sweep),
         Job("letters_rebuilt", UPKEEP, upkeep.rebuild),
         Job("ledger_retention", RETENTION, retention.forget),

@@ -23,7 +23,7 @@ from services.database import migrate
 
 Say = Callable[[str], None]
 
-ROLES = ("api", "relay", "dispatcher", "scheduler", "collector", "workers")
+ROLES = ("relay", "dispatcher", "scheduler", "collector", "workers")
 READY_WITHIN = 40.0  # seconds
 FIRST_PORTS = {"api": 8400, "sandbox": 8500, "control": 8501}
 
@@ -68,14 +68,21 @@ class LocalFleet:
         return f"http://127.0.0.1:{self.ports['control']}"
 
     def start(self) -> None:
-        """Bring everything up; raises `FleetError` with the reason and the log when a part does not start."""
+        """Bring everything up; raises `FleetError` with the reason and the log when a part does not start.
+
+        RabbitMQ needs the longest, so everything that can do without it starts meanwhile.
+        """
         self.logs.mkdir(parents=True, exist_ok=True)
         self._choose_ports()
-        self._start_servers()
+        node = self._launch_broker()
         self.say(f"broker: {self.broker}")
+        self._start_database()
         self.say(f"database: {'given' if self.configuration.database_url else 'embedded PostgreSQL'}")
-        self._spawn("sandbox")
         migrate(self.database_url)
+        self._spawn("sandbox")
+        self._spawn("api")
+        if node is not None:
+            self.broker_url = node.start(dies_with_parent=True)
         for role in self.roles:
             self._spawn(role)
         self._await("sandbox company", self.control_url + "/healthz", "sandbox")
@@ -85,8 +92,8 @@ class LocalFleet:
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """Our processes: one a role with RabbitMQ; without it relay, dispatcher and workers share one."""
-        return ROLES if self.broker_url else ("api", "embedded")
+        """Our processes that need a broker: one a role with RabbitMQ; without it, all in one."""
+        return ROLES if self.broker_url else ("embedded",)
 
     def stop(self) -> None:
         """Stop our processes in an order that lets work finish, then the servers we started."""
@@ -135,30 +142,31 @@ class LocalFleet:
         self.ports = {name: port if port_is_free(port) else free_port() for name, port in wanted.items()}
         kept.write_text(json.dumps(self.ports))
 
-    def _start_servers(self) -> None:
-        node = None if self.configuration.broker_url else RabbitmqNode(self._data / "rabbitmq")
-        if node is not None:
-            try:
-                node.launch(dies_with_parent=True)  # it takes seconds, in which PostgreSQL comes up
-            except NotInstalledError:
-                node = None
-        if self.configuration.database_url:
-            self.database_url = self.configuration.database_url
-        else:
-            server = PostgresqlServer(self._data / "postgresql")
-            self.database_url = server.start(dies_with_parent=True)
-            self._servers.append(server)
+    def _launch_broker(self) -> RabbitmqNode | None:
+        """Begin to start a private node, unless a broker is given or no RabbitMQ is on this machine."""
         if self.configuration.broker_url:
             self.broker_url, self.broker = self.configuration.broker_url, "RabbitMQ at BROKER_URL"
-        elif node is not None:
-            self.broker_url = node.start(dies_with_parent=True)
-            self.broker = "a private RabbitMQ node (set BROKER_URL to use another)"
-            self._servers.insert(0, node)
-        else:
+            return None
+        node = RabbitmqNode(self._data / "rabbitmq")
+        try:
+            node.launch(dies_with_parent=True)
+        except NotInstalledError:
             self.broker = (
                 "in-process (no RabbitMQ on this machine: `make run-rabbitmq` installs one,"
                 " BROKER_URL uses another)"
             )
+            return None
+        self.broker = "a private RabbitMQ node (BROKER_URL uses another)"
+        self._servers.insert(0, node)
+        return node
+
+    def _start_database(self) -> None:
+        if self.configuration.database_url:
+            self.database_url = self.configuration.database_url
+            return
+        server = PostgresqlServer(self._data / "postgresql")
+        self.database_url = server.start(dies_with_parent=True)
+        self._servers.append(server)
 
     def _spawn(self, role: str) -> None:
         command = [sys.executable, "-m", "services.cli", role]

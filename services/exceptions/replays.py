@@ -13,11 +13,11 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from messages import envelope
+from messages import envelope, parse
 from messages.errors import BadMessage
 from services.exceptions import announcements, archive, desk, exceptions, lifecycle
 from services.exceptions.archive import FiledLetter, Filters
-from services.ledger import attempts, operations
+from services.ledger import attempts, operations, passing
 from services.ledger.attempts import CannotChange
 from services.ledger.operations import Operation, State
 from services.refusals import conflict
@@ -116,7 +116,26 @@ def discard(connection: Connection, letter_id: UUID, actor: str, reason: str) ->
         connection.execute(_LETTER_CLOSED, values | {"id": letter_id, "state": "discarded", "replays": 0})
         if letter.exception_id is not None:
             desk.resolve_one(connection, letter.exception_id, f"discarded: {reason}", actor)
+        _pass_over(connection, letter, actor, reason)
     return step
+
+
+def _pass_over(connection: Connection, letter: FiledLetter, actor: str, reason: str) -> None:
+    """Let the later events of the document go on without the one that was given up."""
+    try:
+        event = parse(archive.body(connection, letter.letter_id))
+    except BadMessage:
+        return  # it never had a place in a document's history
+    assert event.sequence is not None  # parse refuses an event without one
+    passing.pass_over(
+        connection,
+        event.tenantid,
+        *event.document,
+        sequence=event.sequence,
+        event_id=event.id,
+        actor=actor,
+        reason=reason,
+    )
 
 
 def again(connection: Connection, operation_id: UUID, actor: str, reason: str) -> Operation:

@@ -15,7 +15,8 @@ from sqlalchemy import Connection, text
 
 # A loose index scan finds the companies with due work without walking their backlog; then at most `room` rows
 # a company are read, lane by lane. Paused companies, and those whose limiter has no slot within two seconds,
-# keep their rows for later instead of filling the workers' prefetch.
+# keep their rows for later instead of filling the workers' prefetch. The local lane (3) needs no calls: it has
+# room of its own and no limiter, so that what comes in and what goes out never wait for each other.
 _DUE = text(
     """
     WITH RECURSIVE busy AS (
@@ -27,24 +28,25 @@ _DUE = text(
                ORDER BY o.company_id LIMIT 1)
         FROM busy WHERE busy.company_id IS NOT NULL
     ), open_company AS (
-      SELECT b.company_id, :in_flight - (
+      SELECT b.company_id, kind.local, :in_flight - (
                SELECT count(*) FROM operation f
-                WHERE f.company_id = b.company_id
+                WHERE f.company_id = b.company_id AND (f.lane = 3) = kind.local
                   AND (f.state = 'running' OR f.dispatched_at IS NOT NULL)
                   AND NOT (f.state IN ('queued', 'scheduled') AND f.due_at <= clock_timestamp())) AS room
-        FROM busy b LEFT JOIN company_limiter l USING (company_id)
+        FROM busy b CROSS JOIN (VALUES (false), (true)) AS kind (local)
+        LEFT JOIN company_limiter l USING (company_id)
        WHERE b.company_id IS NOT NULL
-         AND (l.company_id IS NULL
+         AND (kind.local OR l.company_id IS NULL
               OR greatest(l.paused_until, l.next_call - interval '2 seconds') <= clock_timestamp())
     )
     SELECT d.operation_id, d.attempt, d.queue, d.tenant_id, d.company_id, d.lane
       FROM open_company c
      CROSS JOIN LATERAL (
-       SELECT x.* FROM (VALUES (0::smallint), (1::smallint), (2::smallint)) AS lanes (lane)
+       SELECT x.* FROM (VALUES (0::smallint), (1::smallint), (2::smallint), (3::smallint)) AS lanes (lane)
         CROSS JOIN LATERAL (
           SELECT o.operation_id, o.attempt, o.queue, o.tenant_id, o.company_id, o.lane, o.due_at
             FROM operation o
-           WHERE o.company_id = c.company_id AND o.lane = lanes.lane
+           WHERE (lanes.lane = 3) = c.local AND o.company_id = c.company_id AND o.lane = lanes.lane
              AND o.state IN ('queued', 'scheduled') AND o.due_at <= clock_timestamp()
            ORDER BY o.due_at LIMIT greatest(c.room, 0)) AS x
         ORDER BY x.lane, x.due_at LIMIT greatest(c.room, 0)) AS d

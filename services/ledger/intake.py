@@ -15,7 +15,9 @@ from sqlalchemy import Connection, text
 from messages import BadMessage, Event, EventData, Problem, lookup, parse, validate
 from services.database import Database
 from services.ledger import attempts, documents, operations, timeline, waits
+from services.ledger.documents import Description
 from services.ledger.operations import Plan
+from services.ledger.passing import PASSED_OVER
 from services.ledger.ports import Condition, Desk, Planner
 
 log = structlog.get_logger()
@@ -35,6 +37,13 @@ _NEXT = text(
     """UPDATE event SET state = 'applied' WHERE tenant_id = :tenant AND document_kind = :kind AND document_id = :id
           AND sequence = :sequence AND state = 'waiting' RETURNING event_id, type, data"""
 )
+_IN_TURN = text(
+    """SELECT e.tenant_id, e.document_kind, e.document_id FROM event e
+         JOIN document d ON (d.tenant_id, d.kind, d.document_id) = (e.tenant_id, e.document_kind, e.document_id)
+        WHERE e.state = 'waiting' AND e.sequence = d.applied_sequence + 1
+        ORDER BY e.received_at LIMIT :limit"""
+)
+CATCH_UP = 100  # documents a round
 _UNFINISHED = text(
     """SELECT operation_id FROM operation WHERE tenant_id = :tenant AND document_kind = :kind AND document_id = :id
           AND state IN ('queued', 'running', 'waiting', 'scheduled', 'failed') AND operation_id <> :operation"""
@@ -79,6 +88,18 @@ class Intake:
                     continue
                 log.info("event_taken", type=event.entry.routing_key, subject=event.subject, outcome=outcome)
                 return outcome
+
+    def catch_up(self, connection: Connection) -> int:
+        """Apply waiting events whose turn it is, such as those behind one that was passed over.
+
+        `connection` works across tenants. Returns for how many documents.
+        """
+        found = connection.execute(_IN_TURN, {"limit": CATCH_UP}).all()
+        for tenant, kind, document_id in found:
+            document, _ = documents.claim(connection, tenant, kind, document_id)
+            place = {"tenant": tenant, "kind": kind, "id": document_id, "sequence": document.applied_sequence}
+            self._apply_waiting(connection, place)
+        return len(found)
 
     def _record(self, connection: Connection, event: Event) -> str:
         tenant, key, sequence = event.tenantid, event.document, event.sequence
@@ -132,6 +153,15 @@ class Intake:
             row = connection.execute(_NEXT, place | {"sequence": sequence}).one_or_none()
             if row is None:
                 return
+            if row.type == PASSED_OVER:
+                documents.describe(
+                    connection, str(tenant), str(kind), str(document_id), sequence, Description()
+                )
+                note = {"event_id": str(row.event_id), "sequence": sequence, "reason": row.data["reason"]}
+                timeline.append(
+                    connection, str(tenant), str(kind), str(document_id), row.data["actor"], PASSED_OVER, note
+                )
+                continue
             data = validate(lookup(f"com.algapsa.billing.{row.type}").name, row.data)
             self._apply(connection, str(tenant), str(kind), str(document_id), sequence, row.event_id, data)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
@@ -38,6 +38,9 @@ class Lane(StrEnum):
     URGENT = "urgent"
     NORMAL = "normal"
     BACKFILL = "backfill"
+    LOCAL = (
+        "local"  # needs no call to QuickBooks, so it waits neither for call limits nor for the other lanes
+    )
 
     @property
     def rank(self) -> int:
@@ -151,29 +154,47 @@ def insert(
 
     Without a company it opens as `waiting`; the caller records the wait.
     """
-    operation_id = UUID(str(uuid_utils.uuid7()))
-    waiting = plan.company_id is None
-    done = connection.execute(
-        _INSERT,
-        {
-            "operation_id": operation_id,
-            "tenant": tenant,
-            "company_id": plan.company_id,
-            "kind": plan.kind,
-            "queue": plan.queue,
-            "lane": plan.lane.rank,
-            "document_kind": document_kind,
-            "document_id": document_id,
-            "revision": revision,
-            "repair": repair,
-            "event_id": event_id,
-            "payload": json.dumps(dict(plan.payload)),
-            "state": State.WAITING if waiting else State.QUEUED,
-            "reason_code": "no_company" if waiting else None,
-            "reason": "no QuickBooks company is connected for this document yet" if waiting else None,
-        },
-    )
-    return operation_id if done.rowcount else None
+    row = _row(tenant, Step(document_kind, document_id, plan, revision, repair), event_id)
+    operation_id: UUID = row["operation_id"]
+    return operation_id if connection.execute(_INSERT, row).rowcount else None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A plan in its place: which document, and which revision and repair of it."""
+
+    document_kind: str
+    document_id: str
+    plan: Plan
+    revision: int
+    repair: int = 0
+
+
+def insert_all(connection: Connection, tenant: str, steps: Sequence[Step]) -> None:
+    """Open many operations at once; those that were opened before stay as they are."""
+    if steps:
+        connection.execute(_INSERT, [_row(tenant, step, None) for step in steps])
+
+
+def _row(tenant: str, step: Step, event_id: UUID | None) -> dict[str, Any]:
+    plan, waiting = step.plan, step.plan.company_id is None
+    return {
+        "operation_id": UUID(str(uuid_utils.uuid7())),
+        "tenant": tenant,
+        "company_id": plan.company_id,
+        "kind": plan.kind,
+        "queue": plan.queue,
+        "lane": plan.lane.rank,
+        "document_kind": step.document_kind,
+        "document_id": step.document_id,
+        "revision": step.revision,
+        "repair": step.repair,
+        "event_id": event_id,
+        "payload": json.dumps(dict(plan.payload)),
+        "state": State.WAITING if waiting else State.QUEUED,
+        "reason_code": "no_company" if waiting else None,
+        "reason": "no QuickBooks company is connected for this document yet" if waiting else None,
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 A *handler* knows one kind of operation (export an invoice, void it). It never talks to QuickBooks and never
 commits: `prepare` runs inside the transaction that takes the operation, `settle` inside the one that records
 the answer. The runner does the call in between, so every kind shares one path through intent, call and finish.
+What needs no call, such as telling billing of a payment, is `Done` in the first of the two.
 """
 
 from __future__ import annotations
@@ -97,12 +98,22 @@ class Move:
     reason: str
 
 
-Prepared = Send | Adopt | Hold | Skip | Fail | Move
+@dataclass(frozen=True, slots=True)
+class Done:
+    """There was nothing to call: what `prepare` wrote is the effect, and commits with this outcome."""
+
+    code: str
+    reason: str
+
+
+Prepared = Send | Adopt | Done | Hold | Skip | Fail | Move
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
     """What an answer means: the note for the timeline, and problems to report although the effect is done.
+
+    A look with an empty note leaves no entry.
 
     `again`: the effect takes a further call; what this one did is kept, and `prepare` decides on the next.
     """
@@ -139,7 +150,11 @@ class Handler(Protocol):
     needs_auto_sync: bool  # False for what must follow even when automatic sync is off, e.g. voids
 
     def prepare(self, connection: Connection, operation: Operation, requestid: str) -> Prepared:
-        """Decide, inside the taking transaction, what to send. Reads the database only."""
+        """Decide, inside the taking transaction, what to send.
+
+        It may write what goes with `Done`, `Skip` or `Fail`: that commits together with the outcome. Before a
+        `Send`, `Hold` or `Move` it only reads, because it is called again.
+        """
 
     def settle(self, connection: Connection, operation: Operation, reply: Reply) -> Settled:
         """Record, inside the finishing transaction, what the answer means: link, snapshot, events out."""

@@ -78,17 +78,18 @@ def succeeded(
         desk.close(connection, operation, "QuickBooks accepted it")
     for problem in settled.problems:
         desk.open(connection, operation, problem)
-    _note(
-        connection,
-        operation,
-        "step_done" if settled.again else "adopted" if adopted else "succeeded",
-        {
-            "requestid": operation.requestid,
-            "intuit_tid": reply.intuit_tid,
-            "reply_sha256": digest,
-            **settled.note,
-        },
-    )
+    if reply.call.writes or settled.note:
+        _note(
+            connection,
+            operation,
+            "step_done" if settled.again else "adopted" if adopted else "succeeded",
+            {
+                "requestid": operation.requestid,
+                "intuit_tid": reply.intuit_tid,
+                "reply_sha256": digest,
+                **settled.note,
+            },
+        )
     if not settled.again:
         waits.release_all(
             connection,

@@ -22,6 +22,7 @@ from services.ledger.ports import (
     Clients,
     Condition,
     Desk,
+    Done,
     Fail,
     Handler,
     Hold,
@@ -172,10 +173,11 @@ def take(
         if held is not None:
             return held
         raise Raced  # the condition came true between the handler's look and ours: start over
-    if isinstance(prepared, Skip):
+    if isinstance(prepared, (Skip, Done)):
+        state = State.SKIPPED if isinstance(prepared, Skip) else State.SUCCEEDED
         if connection.execute(_UNTOUCHED, {"id": operation_id, "seen": operation.updated_at}).first() is None:
             raise Raced
-        finish(connection, [operation], State.SKIPPED, prepared.code, prepared.reason, "algasync")
+        finish(connection, [operation], state, prepared.code, prepared.reason, "algasync")
         desk.close(connection, operation, prepared.reason)
         return Ended(prepared.code, prepared.reason)
     if isinstance(prepared, Fail):
@@ -307,12 +309,13 @@ def _start(
         return Ended("limiter", said)
     reason = "read_back" if read_back else None
     taken = _intend(connection, operation, call, lease + timedelta(seconds=slot), reason)
-    _note(
-        connection,
-        operation,
-        reason or "calling",
-        {"requestid": call.requestid, "generation": operation.generation, "try": operation.tries + 1},
-    )
+    if call.writes or read_back:  # a look changes nothing in either book, so it is nothing for the history
+        _note(
+            connection,
+            operation,
+            reason or "calling",
+            {"requestid": call.requestid, "generation": operation.generation, "try": operation.tries + 1},
+        )
     return Taken(taken, call, slot, read_back, unsure)
 
 

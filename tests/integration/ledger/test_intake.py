@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
-from services.ledger import retention
+from services.exceptions import letters, replays
+from services.exceptions.letters import Letter
+from services.ledger import retention, timeline
 from tests.support.exporting import TENANT, Workbench, invoice
 
 
@@ -30,3 +32,19 @@ def test_a_document_known_by_reference_only_is_not_fresh(workbench: Workbench) -
     assert workbench.intake.take_over(second) == "waiting"
     assert workbench.intake.take_over(first) == "applied"
     assert [one.revision for one in workbench.operations("inv-1")] == [1, 2, 3]
+
+
+def test_discarding_a_dead_event_lets_the_later_ones_go_on(workbench: Workbench) -> None:
+    """An operator gives an event up: its place is filled with the reason, and the correction behind it is applied."""
+    dead = workbench.emit("invoice.finalized.v1", "inv-1", invoice("inv-1"))
+    correction = workbench.emit("invoice.corrected.v1", "inv-1", invoice("inv-1", net=27000))
+    assert workbench.intake.take_over(correction) == "waiting"
+    with workbench.fleet.transaction("*") as connection:
+        filed = letters.file(connection, Letter("intake.v1", "delivery_limit", dead))
+        replays.discard(connection, filed.letter_id, "operator", "wrong client")
+        assert workbench.intake.catch_up(connection) == 1
+        assert workbench.intake.catch_up(connection) == 0
+        actions = [entry.action for entry in timeline.read(connection, TENANT, "invoice", "inv-1")]
+    assert actions[-2:] == ["passed_over", "InvoiceCorrected"]
+    workbench.settle()
+    assert [one["TotalAmt"] for one in workbench.objects()] == [270.0]
