@@ -72,6 +72,7 @@ for process in (
     processes.dispatcher,
     processes.scheduler,
     processes.collector,
+    processes.embedded,
     processes.api,
     processes.sandbox,
 ):

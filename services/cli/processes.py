@@ -109,6 +109,19 @@ def workers(threads: Threads = None, port: Port = 0) -> None:
     raise typer.Exit(code)
 
 
+def embedded(threads: Threads = None) -> None:
+    """Run relay, dispatcher, scheduler, collector and workers in one process, for machines without RabbitMQ.
+
+    Its broker keeps nothing: what was under way when it ended is sent again at the next start. One process only.
+
+    Example: algasync embedded
+    """
+    from services.cli import embedded
+
+    settings, stop = _begin()
+    raise typer.Exit(embedded.run(settings, stop, threads=threads or settings.worker_threads))
+
+
 def collector(port: Port = 0) -> None:
     """File dead letters of the broker in the database, where they never expire.
 
