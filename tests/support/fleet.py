@@ -58,6 +58,18 @@ class Party:
     billed: dict[str, Decimal] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Letter:
+    """A dead letter, and the exception that shows it: its state, and the operation that rests for it."""
+
+    operation_id: UUID | None
+    attempt: int
+    state: str
+    code: str
+    exception_state: str | None
+    exception_operation: UUID | None
+
+
 class FleetOfProcesses:
     """One fleet over given servers. Workers reach the broker through `proxy`."""
 
@@ -141,6 +153,31 @@ class FleetOfProcesses:
         """Operations of an invoice, newest first."""
         with self.database.transaction(party.tenant) as connection:
             return operations.page(connection, document=("invoice", document_id)).operations
+
+    def undelivered(self, party: Party) -> tuple[int, int]:
+        """Events and commands that the broker has confirmed and no worker has taken."""
+        with self.database.transaction(party.tenant) as connection:
+            row = connection.execute(
+                text(
+                    """SELECT (SELECT count(*) FROM outbox_event o
+                                WHERE o.published_at IS NOT NULL AND o.exchange = 'billing'
+                                  AND NOT EXISTS (SELECT FROM event_outcome e WHERE e.event_id = o.event_id)),
+                              (SELECT count(*) FROM operation
+                                WHERE dispatched_at IS NOT NULL AND state = 'queued')"""
+                )
+            ).one()
+            return row[0], row[1]
+
+    def letters(self, party: Party) -> list[Letter]:
+        """Dead letters of this tenant, each with the exception it is joined to."""
+        with self.database.transaction(party.tenant) as connection:
+            rows = connection.execute(
+                text(
+                    """SELECT l.operation_id, l.attempt, l.state, l.code, e.state, e.operation_id
+                         FROM letter l LEFT JOIN exception e USING (exception_id)"""
+                )
+            )
+            return [Letter(*row) for row in rows]
 
     def eventually(self, state: Callable[[], bool], what: str, timeout: float = 45) -> None:
         """Wait for a state; the logs are shown when it does not come."""
