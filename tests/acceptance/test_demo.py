@@ -1,0 +1,96 @@
+"""The main job as a newcomer meets it: one command, and every document is in QuickBooks once and to the cent."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import requests
+
+from deploy.local.process import process
+from services.cli.demo.audit import audit
+from tests.support.command import RunCli
+from tests.support.deadline import eventually
+from tests.support.exporting import REALM, Workbench, invoice
+
+KEYS = {
+    "documents_expected",
+    "documents_arrived",
+    "doubled",
+    "missing",
+    "cents_off",
+    "exceptions_open",
+    "dead_letters_replayed",
+    "broker",
+}
+
+
+def test_demo_once_on_given_servers(
+    run_cli: RunCli, database_url: str, broker_url: str, tmp_path: Path
+) -> None:
+    """`demo --once --json`: connect through OAuth, bill, fail, map, replay, and the books agree."""
+    env = {"DATABASE_URL": database_url, "BROKER_URL": broker_url, "ALGASYNC_DATA": str(tmp_path)}
+    done = run_cli("demo", "--once", "--json", "--count", "12", env=env, timeout=150)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told.keys() >= KEYS
+    assert (told["documents_expected"], told["documents_arrived"]) == (12, 12)
+    assert (told["doubled"], told["missing"], told["cents_off"], told["exceptions_open"]) == (0, 0, 0, 0)
+    assert told["dead_letters_replayed"] == 1
+
+
+def test_the_audit_sees_what_is_planted(workbench: Workbench) -> None:
+    """A check that cannot fail proves nothing: a wrong cent, a missing and a doubled document are each found."""
+    for number in ("inv-1", "inv-2", "inv-3"):
+        workbench.bill(number)
+    workbench.settle()
+    billed = [invoice(number) for number in ("inv-1", "inv-2", "inv-3")]
+    token = workbench.clients.token
+    assert audit(workbench.sandbox.api, REALM, token, billed).clean
+    billed[0]["total"] += 1
+    billed.append(invoice("inv-4"))
+    twin = workbench.objects()[1]
+    kept = ("DocNumber", "CustomerRef", "Line", "TxnDate")
+    answer = requests.post(
+        f"{workbench.sandbox.api}/v3/company/{REALM}/invoice",
+        params={"minorversion": "75", "include": "allowduplicatedocnum"},
+        json={name: twin[name] for name in kept} | {"Line": twin["Line"][:1]},
+        headers={"Authorization": f"Bearer {token}", "Accept": "application/json"},
+        timeout=10,
+    )
+    assert answer.ok, answer.text
+    found = audit(workbench.sandbox.api, REALM, token, billed)
+    assert (found.off, found.missing, found.doubled) == ({"INV-1": -1}, ["INV-4"], [twin["DocNumber"]])
+
+
+def test_up_stops_cleanly(database_url: str, tmp_path: Path) -> None:
+    """`up` prints where everything listens; SIGTERM ends every process of it, exit code 0."""
+    program = Path(sys.executable).parent / "algasync"
+    env = {
+        **os.environ,
+        "DATABASE_URL": database_url,
+        "ALGASYNC_DATA": str(tmp_path),
+    }
+    env.pop("BROKER_URL", None)
+    with subprocess.Popen([program, "up"], env=env, stdout=subprocess.PIPE, text=True) as fleet:
+        assert fleet.stdout is not None
+        said: list[str] = []
+        for line in fleet.stdout:
+            said.append(line)
+            if "Ctrl-C stops everything" in line:
+                break
+        assert "broker:" in said[0]
+        children = [child.pid for child in _children(fleet.pid)]
+        assert children
+        fleet.send_signal(signal.SIGTERM)
+        assert fleet.wait(60) == 0, "".join(said)
+    eventually(lambda: not any(process(pid) for pid in children), 10)
+
+
+def _children(pid: int) -> list[psutil.Process]:
+    return psutil.Process(pid).children(recursive=True)
