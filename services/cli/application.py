@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from services.cli import (
+    benches,
     connections,
     dead_letters,
     exceptions,
@@ -66,6 +67,7 @@ app.command("resume")(pauses.resume)
 app.command("demo")(command.demo)
 app.command("up")(command.up)
 app.command("migrate")(maintenance.migrate)
+app.add_typer(benches.app, name="bench")
 for process in (
     processes.relay,
     processes.workers,

@@ -1,0 +1,12 @@
+"""`algasync bench`: figures of this machine, printed with how they were measured. Not tests: nothing is judged."""
+
+from __future__ import annotations
+
+import typer
+
+from services.cli import bench_relay
+
+app = typer.Typer(
+    no_args_is_help=True, help="Measure: what this machine does, next to baselines of the same run."
+)
+app.command("relay")(bench_relay.relay)
