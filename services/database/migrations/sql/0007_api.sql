@@ -45,8 +45,7 @@ CREATE TABLE api_outcome (
 CREATE INDEX api_outcome_age ON api_outcome (created_at);
 SELECT protect('api_outcome', 'SELECT, INSERT, UPDATE', 'SELECT, DELETE');
 
--- Reconnecting a company, setting a mapping, retrying and resuming release work; losing an authorization opens
--- an exception. Row-level security keeps all of it within the caller's tenant.
+-- Reconnecting a company, setting a mapping, retrying and resuming release work. Row-level security keeps all of it
+-- within the caller's tenant.
 GRANT DELETE ON wait TO algasync_api;
 GRANT UPDATE ON operation TO algasync_api;
-GRANT INSERT ON exception TO algasync_api;
