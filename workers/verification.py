@@ -211,8 +211,9 @@ def _undelivered(binding: Binding, depth: Depth, seconds: float) -> Finding:
         f"queue {binding.name}",
         what,
         "its dead letters are lost or stuck",
-        "mend the other findings first; then look for policies on it (rabbitmqctl list_policies) and whether "
-        "the feature flag stream_queue is enabled (rabbitmqctl enable_feature_flag stream_queue)",
+        "mend the other findings first; then look for policies on it (rabbitmqctl list_policies), and for "
+        "rabbit_fifo_dlx in the broker's log: before 4.0 a message whose publisher wrote a broken x-death header stops "
+        "all dead-lettering of its node, until the queue that holds it is deleted and the node restarted",
     )
 
 

@@ -43,9 +43,10 @@ class Running:
         threads: int = 2,
         patience: float = 30,
         rest: float = 0,
+        time_limit: float = 60,
     ) -> None:
         self.gate = Gate(fleet.ask_database, patience=patience)
-        self.broker = Broker(url, self.gate, time_limit=60, rest=rest)
+        self.broker = Broker(url, self.gate, time_limit=time_limit, rest=rest)
         actors.serve(self.broker, fleet, queues)
         self.pool = Pool(self.broker, threads=threads)
 
