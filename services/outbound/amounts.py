@@ -7,6 +7,7 @@ https://developer.intuit.com/app/developer/qbo/docs/api/accounting/all-entities/
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -32,9 +33,9 @@ def priced(quantity: Decimal, unit_price: Decimal, net_amount: int, currency: st
 
     First as they are; then with the price that leads to the amount, at 7 decimals; else one piece at the amount,
     with the original quantity and rate as a remark. Intuit rounds the product to cents and does not say whether a
-    currency without cents is an exception, so the arithmetic is made to hold at cents for every currency.
+    currency without cents is an exception, so the arithmetic holds at cents as well as at the currency's own decimals.
     """
-    places = max(exponent(currency), CENTS)
+    places = {exponent(currency), CENTS}
     amount = to_decimal(net_amount, currency)
     if _fits(quantity, unit_price, amount, places):
         return Priced(quantity, unit_price, amount)
@@ -46,12 +47,12 @@ def priced(quantity: Decimal, unit_price: Decimal, net_amount: int, currency: st
     return Priced(Decimal(1), amount, amount, f"{_plain(quantity)} x {_plain(unit_price)} {currency}")
 
 
-def _fits(quantity: Decimal, unit_price: Decimal, amount: Decimal, places: int) -> bool:
+def _fits(quantity: Decimal, unit_price: Decimal, amount: Decimal, places: Collection[int]) -> bool:
     return (
         _decimals(unit_price) <= PRICE_DECIMALS
         and _digits(quantity) <= DIGITS
         and _digits(unit_price) <= DIGITS
-        and round_half_up(quantity * unit_price, places) == amount
+        and all(round_half_up(quantity * unit_price, p) == round_half_up(amount, p) for p in places)
     )
 
 

@@ -70,6 +70,17 @@ class Dossier:
         return self.document.data is not None
 
 
+def is_prepayment(dossier: Dossier) -> bool:
+    """Whether it is a prepayment invoice: not exported itself, its payment stands for it."""
+    return (dossier.document.data or {}).get("type") == "prepayment"
+
+
+def target(dossier: Dossier) -> tuple[str, str]:
+    """What a line of a Payment links to: type and id in QuickBooks. For documents that are there."""
+    assert dossier.link is not None
+    return (dossier.link.external_type, dossier.link.external_id)
+
+
 def load(connection: Connection, tenant: str, references: Iterable[Reference]) -> dict[Reference, Dossier]:
     """Every document asked for, seen or not, in one statement."""
     wanted = list(dict.fromkeys(references))

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection
 
 from messages import EventData
-from messages.credits import CreditNoteFinalized
-from messages.invoices import Document, InvoiceCorrected, InvoiceFinalized
+from messages.credits import CreditApplied, CreditNoteFinalized, CreditNoteVoided, CreditUnapplied
+from messages.invoices import (
+    Document,
+    InvoiceCorrected,
+    InvoiceDueDateChanged,
+    InvoiceFinalized,
+    InvoiceVoided,
+)
+from messages.payments import PaymentReallocated, PaymentRecorded, PaymentReversed
+from services.ledger import documents
 from services.ledger.documents import Description
 from services.ledger.operations import Plan
 from services.ledger.ports import Effect
-from services.outbound import books
+from services.outbound import applications, books
+from services.outbound.dossiers import Reference
 
 Rule = Callable[[Connection, str, Any], Effect]
 
@@ -23,54 +33,211 @@ def _form(kind: str) -> Rule:
 
     def rule(connection: Connection, tenant: str, document: Document) -> Effect:
         company_id, condition = books.choose(connection, tenant, document.target_company, document.client.id)
-        return Effect(
-            Description(
-                state="finalized",
-                number=document.number,
-                client_id=document.client.id,
-                client_name=document.client.name,
-                currency=document.currency,
-                total=document.total,
-                document_date=document.invoice_date,
-                data=document.plain(),
-            ),
-            [
-                Plan(
-                    kind=kind,
-                    queue="export",
-                    company_id=company_id,
-                    company_condition=condition,
-                    supersedes=frozenset({kind}),
-                )
-            ],
-            {"number": document.number, "total": document.total, "currency": document.currency},
+        described = Description(
+            state="finalized",
+            number=document.number,
+            client_id=document.client.id,
+            client_name=document.client.name,
+            currency=document.currency,
+            total=document.total,
+            document_date=document.invoice_date,
+            data=document.plain(),
         )
+        plan = Plan(
+            kind=kind,
+            queue="export",
+            company_id=company_id,
+            company_condition=condition,
+            supersedes=frozenset({kind}),
+        )
+        note = {"number": document.number, "total": document.total, "currency": document.currency}
+        return Effect(described, [plan], note)
 
     return rule
 
 
-def _unsupported(connection: Connection, tenant: str, data: EventData) -> Effect:
-    """No effect of ours yet: an operation that fails at once, with the recipe, so that a person does it."""
-    company_id, condition = books.choose(connection, tenant, None, "")
-    client = getattr(data, "client", None)
-    return Effect(
-        Description(client_id=getattr(client, "id", None), client_name=getattr(client, "name", None)),
-        [
-            Plan(
-                kind="unsupported",
-                queue="export",
-                company_id=company_id,
-                company_condition=condition,
-                payload={"event": type(data).__name__, "data": data.plain()},
-            )
-        ],
+def _due_date(connection: Connection, tenant: str, changed: InvoiceDueDateChanged) -> Effect:
+    """The invoice with another due date is exported like any correction: only what differs is sent."""
+    known = documents.get(connection, tenant, "invoice", changed.id)
+    if known.data is None:
+        return _by_hand(connection, tenant, changed)
+    company_id, condition = _home(connection, tenant, [("invoice", changed.id)], known.client_id or "")
+    plan = Plan(
+        kind="export_invoice",
+        queue="export",
+        company_id=company_id,
+        company_condition=condition,
+        supersedes=frozenset({"export_invoice"}),
     )
+    data = known.data | {"due_date": changed.date.isoformat()}
+    return Effect(Description(data=data), [plan], {"due_date": changed.date.isoformat()})
+
+
+def _void(kind: str, export: str) -> Rule:
+    """A void cancels an export that was not sent, and follows one that was."""
+
+    def rule(connection: Connection, tenant: str, voided: InvoiceVoided | CreditNoteVoided) -> Effect:
+        company_id, condition = _home(connection, tenant, [(voided.kind, voided.id)], "")
+        plan = Plan(
+            kind=kind,
+            queue="export",
+            company_id=company_id,
+            company_condition=condition,
+            payload={"date": voided.date.isoformat()},
+            supersedes=frozenset({export, kind}),
+        )
+        note = {"date": voided.date.isoformat(), "reason": voided.reason}
+        return Effect(Description(state="voided"), [plan], note)
+
+    return rule
+
+
+def _payment(connection: Connection, tenant: str, payment: PaymentRecorded) -> Effect:
+    described = Description(
+        state="finalized",
+        client_id=payment.client.id,
+        client_name=payment.client.name,
+        currency=payment.currency,
+        total=payment.amount,
+        document_date=payment.date,
+        data=payment.plain(),
+    )
+    invoices = [("invoice", share.invoice_id) for share in payment.allocations]
+    plan = _payment_plan(connection, tenant, payment.id, invoices, invoices, payment.client.id)
+    return Effect(described, [plan], {"amount": payment.amount, "currency": payment.currency})
+
+
+def _reallocated(connection: Connection, tenant: str, moved: PaymentReallocated) -> Effect:
+    """The payment as it is now; one that was not sent yet goes out like that at once."""
+    known = documents.get(connection, tenant, "payment", moved.id)
+    if known.data is None:
+        return _by_hand(connection, tenant, moved)
+    shares = moved.plain()["allocations"]
+    now = [("invoice", share.invoice_id) for share in moved.allocations]
+    before = [("invoice", share["invoice_id"]) for share in known.data["allocations"]]
+    plan = _payment_plan(connection, tenant, moved.id, now, [*now, *before], known.client_id or "")
+    return Effect(Description(data=known.data | {"allocations": shares}), [plan], {"allocations": shares})
+
+
+def _payment_plan(
+    connection: Connection,
+    tenant: str,
+    payment_id: str,
+    invoices: Sequence[Reference],
+    involved: Sequence[Reference],
+    client_id: str,
+) -> Plan:
+    company_id, condition = _home(connection, tenant, [("payment", payment_id), *invoices], client_id)
+    return Plan(
+        kind="export_payment",
+        queue="payments_out",
+        company_id=company_id,
+        company_condition=condition,
+        payload={"involves": _listed(involved)},
+        supersedes=frozenset({"export_payment"}),
+    )
+
+
+def _reversed(connection: Connection, tenant: str, reversed_: PaymentReversed) -> Effect:
+    """Only a payment that never was is voided; money that went back stays in the books, by hand."""
+    if reversed_.reason != "keyed_in_error":
+        return _by_hand(connection, tenant, reversed_)
+    known = documents.get(connection, tenant, "payment", reversed_.id)
+    shares = (known.data or {}).get("allocations", ())
+    company_id, condition = _home(connection, tenant, [("payment", reversed_.id)], "")
+    plan = Plan(
+        kind="reverse_payment",
+        queue="payments_out",
+        company_id=company_id,
+        company_condition=condition,
+        payload={"involves": _listed(("invoice", share["invoice_id"]) for share in shares)},
+        supersedes=frozenset({"export_payment"}),
+    )
+    note = {"reason": reversed_.reason, "date": reversed_.date.isoformat()}
+    return Effect(Description(state="voided"), [plan], note)
+
+
+def _credit(kind: str, state: str, supersedes: str) -> Rule:
+    """Credit is applied or taken back, each application by itself."""
+
+    def rule(connection: Connection, tenant: str, applied: CreditApplied) -> Effect:
+        described = Description(
+            state=state,
+            currency=applied.currency,
+            total=applied.amount,
+            document_date=applied.date,
+            data=applied.plain(),
+        )
+        if applied.source_kind not in applications.SOURCES:
+            return _by_hand(connection, tenant, applied, described)
+        involved = applications.involved(applied)
+        own: Reference = ("credit_application", applied.application_id)
+        company_id, condition = _home(connection, tenant, [own, *involved], "")
+        plan = Plan(
+            kind=kind,
+            queue="payments_out",
+            company_id=company_id,
+            company_condition=condition,
+            payload={"involves": _listed(involved)},
+            supersedes=frozenset({supersedes}),
+        )
+        note = {"amount": applied.amount, "invoice_id": applied.invoice_id, "source_id": applied.source_id}
+        return Effect(described, [plan], note)
+
+    return rule
+
+
+def _by_hand(
+    connection: Connection, tenant: str, data: EventData, described: Description | None = None
+) -> Effect:
+    """An operation that fails at once, with the recipe, so that a person does it."""
+    company_id, condition = _home(connection, tenant, [data.key, *_about(data)], "")
+    plan = Plan(
+        kind="unsupported",
+        queue="export",
+        company_id=company_id,
+        company_condition=condition,
+        payload={"event": type(data).__name__, "data": data.plain(), "about": _listed(_about(data))},
+    )
+    return Effect(described or Description(), [plan])
+
+
+def _about(data: EventData) -> list[Reference]:
+    """The documents that an event is about beside its own."""
+    named = (
+        ("payment", "payment_id"),
+        ("invoice", "invoice_id"),
+        ("credit_note", "source_id"),
+        ("invoice", "source_id"),
+    )
+    found = [(kind, getattr(data, name, None)) for kind, name in named]
+    return [(kind, str(id_)) for kind, id_ in found if id_ is not None]
+
+
+def _home(
+    connection: Connection, tenant: str, references: Sequence[Reference], client_id: str
+) -> tuple[UUID | None, str]:
+    """The company where documents are; for those nobody has seen yet the client's, or the tenant's default."""
+    company_id = books.of_documents(connection, tenant, references)
+    return (company_id, "") if company_id is not None else books.choose(connection, tenant, None, client_id)
+
+
+def _listed(references: Any) -> list[list[str]]:
+    return [list(reference) for reference in dict.fromkeys(references)]
 
 
 _RULES: Mapping[type[EventData], Rule] = {
     InvoiceFinalized: _form("export_invoice"),
     InvoiceCorrected: _form("export_invoice"),
+    InvoiceDueDateChanged: _due_date,
+    InvoiceVoided: _void("void_invoice", "export_invoice"),
     CreditNoteFinalized: _form("export_credit_memo"),
+    CreditNoteVoided: _void("void_credit_memo", "export_credit_memo"),
+    CreditApplied: _credit("apply_credit", "finalized", "apply_credit"),
+    CreditUnapplied: _credit("unapply_credit", "voided", "apply_credit"),
+    PaymentRecorded: _payment,
+    PaymentReallocated: _reallocated,
+    PaymentReversed: _reversed,
 }
 
 
@@ -78,5 +245,5 @@ class Effects:
     """Implements `services.ledger.ports.Planner` for all billing events."""
 
     def effect(self, connection: Connection, tenant: str, data: EventData) -> Effect:
-        """Look up the rule of the event's type."""
-        return _RULES.get(type(data), _unsupported)(connection, tenant, data)
+        """Look up the rule of the event's type; what has none is done by hand."""
+        return _RULES.get(type(data), _by_hand)(connection, tenant, data)

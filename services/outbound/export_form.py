@@ -22,7 +22,7 @@ from services.outbound.books import Books
 from services.outbound.dossiers import Dossier
 from services.outbound.findings import problem
 from services.outbound.forms import CREDIT_MEMO, INVOICE, Form
-from services.outbound.handler import DUPLICATE_NUMBER, OutboundHandler, as_answer, sent
+from services.outbound.handler import DUPLICATE_NUMBER, OutboundHandler, as_answer, decided, sent
 from services.outbound.marker import bears, marker
 from services.outbound.words import label
 from services.quickbooks import calls, query
@@ -127,8 +127,7 @@ class ExportForm(OutboundHandler):
                 return Adopt(Call.from_json(operation.call), current)
             return Skip("nothing_changed", "QuickBooks has it like that already")
         edits = revisions.edited(link.snapshot, current, changed)
-        overwrite = (operation.payload.get("decision") or {}).get("choice") == "overwrite"
-        if edits and not overwrite and not operation.repair:
+        if edits and not decided(operation, "overwrite") and not operation.repair:
             return Fail(troubles.edited(dossier, form, edits))
         used, total = totals.used(form, current), totals.billed(form, dossier.document)
         if total < used:

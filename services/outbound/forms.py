@@ -21,7 +21,7 @@ from messages.invoices import Document, InvoiceCorrected, InvoiceFinalized, Invo
 from messages.money import to_decimal
 from services.mapping.mappings import Key
 from services.mapping.mappings import Mapping as Mapped
-from services.outbound import lines, marker, taxes
+from services.outbound import customers, lines, marker, taxes
 from services.outbound.books import Books
 from services.outbound.findings import Finding, missing_mapping
 
@@ -55,25 +55,17 @@ def keys(document: Document, books: Books) -> Iterator[Key]:
     """Every mapping that the document may need, for one look-up."""
     yield from lines.item_keys(document)
     yield from taxes.keys(document, books)
-    yield from customer_keys(document)
+    yield from customer_keys(document, books)
     if document.terms is not None:
         yield ("term", document.terms, "")
 
 
-def customer_keys(document: Document) -> tuple[Key, Key]:
-    """The customer of a document, first for its currency: a QuickBooks customer has one currency for ever."""
+def customer_keys(document: Document, books: Books) -> tuple[Key, ...]:
+    """The customer of a document: of the billing profile that bills for itself, else of the client."""
     profile = document.billing_profile
     if profile is not None and profile.bills_separately:
-        return (
-            ("billing_profile", profile.id, document.currency),
-            ("billing_profile", profile.id, ""),
-        )
-    return client_keys(document.client.id, document.currency)
-
-
-def client_keys(client_id: str, currency: str) -> tuple[Key, Key]:
-    """The customer of a client, first for the currency."""
-    return (("customer", client_id, currency), ("customer", client_id, ""))
+        return customers.keys("billing_profile", profile.id, document.currency, books)
+    return customers.keys("customer", document.client.id, document.currency, books)
 
 
 def build(
@@ -151,12 +143,14 @@ def customer(
     document: Document, books: Books, mappings: Mapping[Key, Mapped], findings: list[Finding]
 ) -> dict[str, Any]:
     """CustomerRef, or the finding that the client is not linked."""
-    wanted = customer_keys(document)
+    wanted = customer_keys(document, books)
     for key in wanted:
         if key in mappings:
             return {"CustomerRef": {"value": mappings[key].external_id}}
     kind, entity_id, _ = wanted[0]
     name = document.client.name
+    if len(wanted) == 1:
+        name = f"{name} in {document.currency}"
     if kind == "billing_profile" and document.billing_profile is not None:
         name = f"{name}, {document.billing_profile.name}"
     findings.append(

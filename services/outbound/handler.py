@@ -28,6 +28,17 @@ def sent(operation: Operation) -> dict[str, Any]:
     return wire
 
 
+def asked(reply: Reply) -> dict[str, Any]:
+    """The body of the call that a reply answers."""
+    wire: dict[str, Any] = body.load(reply.call.body)
+    return wire
+
+
+def decided(operation: Operation, choice: str) -> bool:
+    """Whether somebody chose that, of what the operation's exception offered."""
+    return bool((operation.payload.get("decision") or {}).get("choice") == choice)
+
+
 def present(look: Look, entity: str, id_: str) -> dict[str, Any] | None:
     """The object as QuickBooks has it now, raw; None when it is deleted. One metered read."""
     try:

@@ -6,10 +6,26 @@ from collections.abc import Mapping
 from typing import Final
 
 from services.ledger.ports import Handler
+from services.outbound.apply_credit import ApplyCredit
 from services.outbound.export_form import EXPORT_CREDIT_MEMO, EXPORT_INVOICE
+from services.outbound.export_payment import ExportPayment
+from services.outbound.reverse_payment import ReversePayment
+from services.outbound.unapply_credit import UnapplyCredit
 from services.outbound.unsupported import Unsupported
+from services.outbound.void_credit_memo import VoidCreditMemo
+from services.outbound.void_invoice import VoidInvoice
 
-_ALL: tuple[Handler, ...] = (EXPORT_INVOICE, EXPORT_CREDIT_MEMO, Unsupported())
+_ALL: tuple[Handler, ...] = (
+    EXPORT_INVOICE,
+    EXPORT_CREDIT_MEMO,
+    ExportPayment(),
+    ApplyCredit(),
+    UnapplyCredit(),
+    VoidInvoice(),
+    VoidCreditMemo(),
+    ReversePayment(),
+    Unsupported(),
+)
 
 HANDLERS: Final[Mapping[str, Handler]] = {handler.kind: handler for handler in _ALL}
 """Handlers by the kind of operation they know."""

@@ -43,3 +43,8 @@ def bears(private_note: str | None, mark: str) -> bool:
 def bears_any(private_note: str | None) -> bool:
     """Whether a note has any marker of ours in it."""
     return "algasync AS-" in (private_note or "")
+
+
+def without(private_note: str | None, mark: str) -> str:
+    """The note without one marker of ours; everything else in it stays."""
+    return "\n".join(line for line in (private_note or "").split("\n") if line != f"algasync {mark}")

@@ -50,7 +50,7 @@ def differs(
         type=DRIFT,
         code="total_differs",
         cause=f"total_differs:{operation.document_kind}:{operation.document_id}",
-        title=f"{words.label(document).capitalize()} has another total in QuickBooks",
+        title=f"{words.title(document)} has another total in QuickBooks",
         happened=f"Billing says {expected} {document.currency}, QuickBooks says {total}.",
         why=f"It was exported, but {_rule(operation, form, document, answered)}.",
         fix="Compare the tax set-up of both sides; correct it there and re-export, or accept QuickBooks' figure.",

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from services.ledger.documents import Document
 from services.ledger.operations import Operation
 from services.ledger.ports import Problem
-from services.outbound import words
+from services.outbound import allocations, words
 from services.outbound.books import Books
 from services.outbound.dossiers import Dossier
-from services.outbound.findings import EXPORT_ERROR
+from services.outbound.findings import EXPORT_ERROR, Finding
 from services.outbound.forms import Form
 from services.outbound.handler import sent
 
@@ -30,7 +31,7 @@ def in_other_company(dossier: Dossier, books: Books) -> Problem:
         type=EXPORT_ERROR,
         code="in_other_company",
         cause=f"in_other_company:{document.kind}:{document.document_id}",
-        title=f"{words.label(document).capitalize()} is in another QuickBooks company",
+        title=f"{words.title(document)} is in another QuickBooks company",
         happened=f"It is {dossier.link.external_type} {dossier.link.external_id} of another company, and was now sent "
         f"to {books.name or books.realm_id}.",
         why="One sale must not stand in two books.",
@@ -63,7 +64,7 @@ def not_there(dossier: Dossier, form: Form) -> Problem:
         type=EXPORT_ERROR,
         code="not_there",
         cause=f"not_there:{document.kind}:{document.document_id}",
-        title=f"{words.label(document).capitalize()} is no longer in QuickBooks",
+        title=f"{words.title(document)} is no longer in QuickBooks",
         happened=f"Billing changed it, and its {form.entity} was voided or deleted in QuickBooks.",
         why="Making it again by ourselves would undo what somebody did on purpose.",
         fix="Re-export it to make it again, or void it in billing too.",
@@ -78,7 +79,7 @@ def edited(dossier: Dossier, form: Form, edits: Sequence[str]) -> Problem:
         type=EXPORT_ERROR,
         code="edited_in_quickbooks",
         cause=f"edited:{document.kind}:{document.document_id}",
-        title=f"{words.label(document).capitalize()} was changed on both sides",
+        title=f"{words.title(document)} was changed on both sides",
         happened=f"Billing corrected it, but in QuickBooks {'; '.join(edits)}. Nothing was overwritten.",
         why="A bookkeeper's change may have a reason that billing does not know.",
         fix="Compare both. Overwrite QuickBooks with a reason, or correct it in billing and discard this item.",
@@ -95,10 +96,71 @@ def used_more(dossier: Dossier, form: Form, used: Decimal, total: Decimal) -> Pr
         type=EXPORT_ERROR,
         code=f"{word}_more",
         cause=f"{word}_more:{document.kind}:{document.document_id}",
-        title=f"{words.label(document).capitalize()} would be less than what is {word}",
+        title=f"{words.title(document)} would be less than what is {word}",
         happened=f"{used} {document.currency} of it are {word} in QuickBooks, and the correction makes it {total}.",
         why="QuickBooks would push the surplus off the payments by itself, and nobody would know which.",
         fix=f"Move what is {word} too much to another invoice in QuickBooks, then retry.",
         details={"used": str(used), "total": str(total)},
+        **words.facts(document),
+    )
+
+
+def other_currency(invoice: Dossier, currency: str) -> Finding | None:
+    """A payment or credit in another currency than the document it is for."""
+    if invoice.document.currency in {None, currency}:
+        return None
+    return Finding(
+        "currency_mismatch",
+        "currency",
+        f"{words.label(invoice.document)} is in {invoice.document.currency}, this is in {currency}",
+        "Record it in the currency of the invoice in billing.",
+        f"currency_mismatch:{invoice.document.document_id}",
+    )
+
+
+def payment_not_there(dossier: Dossier) -> Problem:
+    """The payment to be changed was voided or deleted in QuickBooks."""
+    document = dossier.document
+    return Problem(
+        type=EXPORT_ERROR,
+        code="not_there",
+        cause=f"not_there:{document.kind}:{document.document_id}",
+        title=f"{words.title(document)} is no longer in QuickBooks",
+        happened="Billing moved it to other invoices, and its Payment was voided or deleted in QuickBooks.",
+        why="Recording it again by ourselves would undo what somebody did on purpose.",
+        fix="Re-export it to record it again, or reverse it in billing too.",
+        **words.facts(document),
+    )
+
+
+def moved(dossier: Dossier, current: Mapping[str, Any]) -> Problem:
+    """Both sides moved the same money."""
+    document = dossier.document
+    shares = ", ".join(
+        f"{amount} on {kind} {id_}" for (kind, id_), amount in allocations.read(current).items()
+    )
+    return Problem(
+        type=EXPORT_ERROR,
+        code="moved_in_quickbooks",
+        cause=f"moved:{document.kind}:{document.document_id}",
+        title=f"{words.title(document)} was moved on both sides",
+        happened=f"Billing moved it to other invoices, and in QuickBooks it was moved, too: {shares or 'unapplied'}.",
+        why="QuickBooks is where money is matched to the bank; its bookkeeper may have a reason.",
+        fix="Compare both. Overwrite QuickBooks with a reason, or move it in billing and discard this item.",
+        details={"choices": [OVERWRITE]},
+        **words.facts(document),
+    )
+
+
+def link_lost(document: Document) -> Problem:
+    """It was exported once, and nobody knows any more as what."""
+    return Problem(
+        type=EXPORT_ERROR,
+        code="link_lost",
+        cause=f"link_lost:{document.kind}:{document.document_id}",
+        title=f"The link of {words.label(document)} to QuickBooks is lost",
+        happened="It was exported before, and which object in QuickBooks it became is not known any more.",
+        why="Doing this to a guess might hit somebody else's document.",
+        fix="Link it again in the wizard's history step (its timeline names the QuickBooks id), then retry.",
         **words.facts(document),
     )

@@ -19,3 +19,9 @@ def label(document: Document) -> str:
 def facts(document: Document) -> dict[str, Any]:
     """What every problem of a document carries: whose it is and how much it is about."""
     return {"client_id": document.client_id, "amount": document.total, "currency": document.currency}
+
+
+def title(document: Document) -> str:
+    """The label at the beginning of a sentence."""
+    said = label(document)
+    return said[0].upper() + said[1:]

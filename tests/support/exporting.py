@@ -100,6 +100,49 @@ def voided(document_id: str, **changes: Any) -> dict[str, Any]:
     return {"id": document_id, "date": "2026-11-02", "reason": "wrong client", "actor": ACTOR, **changes}
 
 
+def payment(
+    payment_id: str, *shares: tuple[str, int], amount: int | None = None, **changes: Any
+) -> dict[str, Any]:
+    """Data of a payment.recorded event over the (invoice id, cents) it settles, or over `amount` cents."""
+    return {
+        "id": payment_id,
+        "client": {"id": "cl-1", "name": "Cool Cars", "tax_exempt": True},
+        "date": "2026-11-03",
+        "received_at": "2026-11-03T09:00:00-08:00",
+        "amount": sum(cents for _, cents in shares) if amount is None else amount,
+        "currency": "USD",
+        "method": "check",
+        "reference": "4711",
+        "allocations": [{"invoice_id": invoice_id, "amount": cents} for invoice_id, cents in shares],
+        "status": "settled",
+        **changes,
+    }
+
+
+def applied(
+    application_id: str, source_id: str, invoice_id: str, amount: int, **changes: Any
+) -> dict[str, Any]:
+    """Data of a credit.applied or credit.unapplied event."""
+    return {
+        "application_id": application_id,
+        "source_kind": "credit_note",
+        "source_id": source_id,
+        "invoice_id": invoice_id,
+        "amount": amount,
+        "currency": "USD",
+        "date": "2026-11-04",
+        **changes,
+    }
+
+
+def shares(raw: dict[str, Any]) -> dict[str, float]:
+    """What a Payment of the sandbox puts on each transaction, by type and id."""
+    return {
+        f"{line['LinkedTxn'][0]['TxnType']}:{line['LinkedTxn'][0]['TxnId']}": line["Amount"]
+        for line in raw["Line"]
+    }
+
+
 @dataclass
 class Straight:
     """`Clients` without limiter and meter: the wire, and a token that was minted."""
@@ -398,17 +441,25 @@ class Workbench:
         """What the sandbox counted."""
         return cast(dict[str, Any], requests.get(f"{self.sandbox.control}/counters", timeout=5).json())
 
-    def map(self, kind: str, key: str, external_id: str) -> None:
+    def map(self, kind: str, key: str, external_id: str, variant: str = "") -> None:
         """Set a mapping."""
         with self.fleet.transaction(TENANT) as connection:
             connection.execute(
                 text(
-                    """INSERT INTO mapping (tenant_id, company_id, kind, key, external_id, external_name, updated_by)
-                       VALUES (:t, :c, :kind, :key, :external, 'x', 'test')
+                    """INSERT INTO mapping (tenant_id, company_id, kind, key, variant, external_id, external_name,
+                                            updated_by)
+                       VALUES (:t, :c, :kind, :key, :variant, :external, 'x', 'test')
                        ON CONFLICT (company_id, kind, key, variant)
                        DO UPDATE SET external_id = excluded.external_id"""
                 ),
-                {"t": TENANT, "c": self.company_id, "kind": kind, "key": key, "external": external_id},
+                {
+                    "t": TENANT,
+                    "c": self.company_id,
+                    "kind": kind,
+                    "key": key,
+                    "variant": variant,
+                    "external": external_id,
+                },
             )
 
 

@@ -1,0 +1,85 @@
+"""Voiding a credit note: QuickBooks cannot void a credit memo, it is deleted; never while a part of it is applied.
+
+https://developer.intuit.com/app/developer/qbo/docs/api/accounting/all-entities/creditmemo#delete-a-credit-memo
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection
+
+from services.ledger import links
+from services.ledger.operations import Operation
+from services.ledger.ports import Fail, Hold, Prepared, Problem, Send, Settled, Skip
+from services.outbound import announcements, closed_books, dossiers, voids, words
+from services.outbound import books as books_
+from services.outbound.dossiers import Dossier, Reference
+from services.outbound.findings import EXPORT_ERROR
+from services.outbound.handler import OutboundHandler
+from services.quickbooks import calls
+from services.quickbooks.reply import Reply
+
+
+class VoidCreditMemo(OutboundHandler):
+    """Handler of `void_credit_memo`."""
+
+    kind = "void_credit_memo"
+    needs_auto_sync = False  # the books must follow
+    act = "void"
+
+    def prepare(self, connection: Connection, operation: Operation, requestid: str) -> Prepared:
+        """Delete the memo under the SyncToken at which nothing of it was applied."""
+        own = (operation.document_kind, operation.document_id)
+        dossier = dossiers.one(connection, operation.tenant_id, *own)
+        assert operation.company_id is not None
+        books = books_.load(connection, operation.company_id, dossier.document.client_id or "")
+        link = dossier.link
+        if link is None:
+            return voids.nothing_there(connection, operation, dossier, books, "export_credit_memo")
+        if not dossier.live:
+            return Skip("already_void", f"it was {link.state.replace('_', ' ')} in QuickBooks before")
+        using = dossiers.using(connection, operation.tenant_id, operation.document_id)
+        moving = voids.in_motion(connection, operation.tenant_id, using)
+        if moving:
+            return Hold(moving, "waiting for its credit to be taken back")
+        current: dict[str, Any] | None = operation.seen["object"] if operation.seen else link.snapshot
+        if current is None:
+            return voids.adopt(operation, voids.deleted(link.external_id))
+        closed = closed_books.check(books, dossier.document, self.act, [current["TxnDate"]])
+        if closed is not None:
+            return Fail(closed)
+        left, total = Decimal(current.get("RemainingCredit") or 0), Decimal(current.get("TotalAmt") or 0)
+        if using or left != total:
+            return Fail(_applied(dossier, using, total - left))
+        token = str(current["SyncToken"])
+        return Send(calls.delete("CreditMemo", id=link.external_id, sync_token=token, requestid=requestid))
+
+    def settle(self, connection: Connection, operation: Operation, reply: Reply) -> Settled:
+        """The link is dead, and billing is told."""
+        own = (operation.document_kind, operation.document_id)
+        dossier = dossiers.one(connection, operation.tenant_id, *own)
+        assert operation.company_id is not None
+        assert dossier.link is not None
+        books = books_.load(connection, operation.company_id, dossier.document.client_id or "")
+        link = voids.dead_link(dossier.link, reply)
+        links.put(connection, link)
+        announcements.synced(connection, operation, dossier.document, books, link, "deleted")
+        return Settled({"quickbooks_id": link.external_id, "company": books.realm_id})
+
+
+def _applied(dossier: Dossier, using: Sequence[Reference], used: Decimal) -> Problem:
+    document = dossier.document
+    ours = f" by {', '.join(id_ for _, id_ in using)}" if using else ""
+    return Problem(
+        type=EXPORT_ERROR,
+        code="credit_applied",
+        cause=voids.cause(document.kind, document.document_id),
+        title=f"{words.title(document)} cannot be voided: it is applied",
+        happened=f"Billing voided it, and in QuickBooks {used} {document.currency} of it are applied{ours}.",
+        why="A credit memo that is applied, even in part, is never deleted: the invoices would be open again.",
+        fix="Take the credit back in billing: the void then goes on by itself. Or un-apply it in QuickBooks and retry.",
+        **words.facts(document),
+    )
