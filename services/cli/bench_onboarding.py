@@ -39,7 +39,9 @@ ACTOR: Final = "bench"
 BATCH: Final = 2_000  # entries the bookkeeper makes at once
 SPARE_READS: Final = 12  # of the bar: reads beyond the full pages
 
-_FIRST = "Blue Summit Harbor Cedar Granite Willow Falcon Copper Maple Iron Silver Northern Prairie Canyon Orchard"
+_FIRST = (
+    "Blue Summit Harbor Cedar Granite Willow Falcon Copper Maple Iron Silver Northern Prairie Canyon Orchard"
+)
 _SECOND = "Ridge Valley Point Creek Field Bridge Gate Wood Brook Haven Crest Meadow Grove Shore Stone Hollow"
 _TRADES = "Dental Logistics Roofing Pediatrics Catering Plumbing Legal Printing Veterinary Landscaping Optics Freight"
 _TOWNS = "Akron Boise Dayton Eugene Fresno Lowell Macon Omaha Reno Salem Tulsa Waco"

@@ -17,7 +17,7 @@ from outbox.lane import Settings
 from outbox.relay import Relay
 from outbox.store import Schedule
 from services.cli import parts, wiring
-from services.cli.jobs import jobs
+from services.cli.jobs import errands, jobs
 from services.configuration import Configuration
 from services.database import Database, to_driver_url
 from services.database.engine import ALL_TENANTS
@@ -52,7 +52,7 @@ def run(settings: Configuration, stop: threading.Event, *, threads: int) -> int:
     threads_ = [
         _start("relay", partial(relay.run, done), stop),
         _start("dispatcher", partial(dispatcher.run, done), stop),
-        _start("scheduler", partial(scheduler.run, made.database, jobs(made), done), stop),
+        _start("scheduler", partial(scheduler.run, made.database, jobs(made), done, errands(made)), stop),
         _start("collector", partial(collector.run, done), stop),
     ]
     code = process.work(broker, threads=threads, drain_seconds=settings.drain_seconds, stop=stop)

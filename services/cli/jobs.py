@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from services.api import outcomes
 from services.cli.parts import Parts
+from services.connections import upkeep as connections
 from services.exceptions import upkeep
 from services.ledger import retention, sweep
-from workers.scheduler import Job
+from workers.scheduler import Errand, Job
 
 SWEEP = 2.0  # seconds; a dead worker's operation goes on at most this long after its lease
 UPKEEP = 60.0  # seconds
 RETENTION = 600.0  # seconds; a batch each time
+TOKENS = 60.0  # seconds between two looks for tokens that end soon
+FACTS = 3600.0  # seconds between two looks for companies whose facts are a day old
 
 
 def jobs(parts: Parts) -> list[Job]:
@@ -20,4 +26,13 @@ def jobs(parts: Parts) -> list[Job]:
         Job("exception_sweep", UPKEEP, upkeep.sweep),
         Job("letters_rebuilt", UPKEEP, upkeep.rebuild),
         Job("ledger_retention", RETENTION, retention.forget),
+        Job("api_outcomes_retention", RETENTION, outcomes.forget),
+    ]
+
+
+def errands(parts: Parts) -> list[Errand]:
+    """What talks to Intuit by the clock."""
+    return [
+        Errand("tokens_renewed", TOKENS, partial(connections.renew_tokens, parts.database, parts.clients)),
+        Errand("facts_read", FACTS, partial(connections.read_facts, parts.database, parts.clients)),
     ]

@@ -72,13 +72,13 @@ def scheduler(port: Port = 0) -> None:
     Example: algasync scheduler
     """
     from services.cli import parts
-    from services.cli.jobs import jobs
+    from services.cli.jobs import errands, jobs
     from workers import health, scheduler
 
     settings, stop = _begin()
     made = parts.parts(settings, threads=2, application="algasync scheduler")
     with health.serve("127.0.0.1", port, faults=list, obstacles=list):
-        scheduler.run(made.database, jobs(made), stop)
+        scheduler.run(made.database, jobs(made), stop, errands(made))
     made.close()
 
 

@@ -59,6 +59,7 @@ class Database:
             # broken, the pool drops them all and the message is held and done again.
             pool_pre_ping=role is not Role.FLEET,
             pool_use_lifo=True,
+            hide_parameters=True,  # errors are logged, and parameters carry clients' names and secrets
             connect_args={"options": options, "application_name": application, "connect_timeout": 5},
         )
 
