@@ -74,6 +74,9 @@ def onboard(
     company: Company = None,
     client_list: Listed = None,
     document_list: Listed = None,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Read the company again from the start.")
+    ] = False,
     actor: Actor = None,
     json: Json = False,
 ) -> None:
@@ -83,7 +86,7 @@ def onboard(
     """
     context.obj = stack = ExitStack()
     context.call_on_close(stack.close)
-    context.meta["desk"] = (tenant, company, str(actor), client_list, document_list)
+    context.meta["desk"] = (tenant, company, str(actor), client_list, document_list, refresh)
     if context.invoked_subcommand is not None:
         return
     desk = _desk(context)
@@ -250,7 +253,7 @@ def dry_run(context: typer.Context, cutover: Cutover, limit: Limit = 500, json: 
 
     desk = _desk(context)
     with desk.transaction() as connection:
-        waiting = golive.waiting(connection, desk.run, cutover.date())
+        waiting = golive.waiting(connection, desk.run, HANDLERS, cutover.date())
         steps = golive.dry_run(connection, desk.run, HANDLERS, cutover.date(), limit=limit)
     if json:
         console.result({"waiting": waiting, "counts": golive.count(steps), "steps": steps})
@@ -280,11 +283,11 @@ def go_live(
         typer.confirm(
             f"Go live with everything dated {cutover.date()} or later; what waits: {waiting}?", abort=True
         )
-    did = switch_on(desk, cutover.date(), waiting, auto_sync=auto_sync)
+    handled = switch_on(desk, cutover.date(), waiting, auto_sync=auto_sync)
     _done(
         json,
-        {**did, "cutover": cutover.date()},
-        f"Live from {cutover.date()} on; {did['handled']} marked as handled.",
+        {"handled": handled, "cutover": cutover.date()},
+        f"Live from {cutover.date()} on; {handled} marked as handled.",
     )
 
 
@@ -315,18 +318,23 @@ def undo(
         console.say(f"- {line}")
 
 
-def switch_on(desk: Desk, cutover: date, waiting: str, *, auto_sync: bool = True) -> dict[str, int]:
+def switch_on(desk: Desk, cutover: date, waiting: str, *, auto_sync: bool = True) -> int:
     """The last step."""
     from services.onboarding import golive
+    from services.outbound.handlers import HANDLERS
 
     if waiting not in ("export", "handled"):
         said = f"say export or handled, not {waiting!r}"
         raise Told(said, code="invalid_value", field="--waiting", exit_code=USAGE)
-    decision: golive.Decision = "export" if waiting == "export" else "handled"
-    with desk.transaction() as connection:
-        return golive.switch_on(
-            connection, desk.run, cutover=cutover, decision=decision, actor=desk.actor, auto_sync=auto_sync
-        )
+    return golive.go_live(
+        desk.database,
+        desk.run,
+        HANDLERS,
+        cutover=cutover,
+        decision="export" if waiting == "export" else "handled",
+        actor=desk.actor,
+        auto_sync=auto_sync,
+    )
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
@@ -355,7 +363,7 @@ def _desk(context: typer.Context, *, start: bool = True) -> Desk:
     from services.exceptions.attention import ConnectionAttention
     from services.onboarding import handover, runs
 
-    tenant, company, actor, client_list, document_list = context.meta["desk"]
+    tenant, company, actor, client_list, document_list, refresh = context.meta["desk"]
     stack: ExitStack = context.find_root().obj or context.obj
     database = stack.enter_context(wiring.fleet_database())
     clients = Clients(database, intuit(configuration()), ConnectionAttention(), tenant)
@@ -368,6 +376,8 @@ def _desk(context: typer.Context, *, start: bool = True) -> Desk:
             handover.put_documents(connection, tenant, rows(document_list))
         known = [] if start else runs.listed(connection, tenant, company_id)
         run = known[0] if known else runs.start(connection, tenant, company_id, actor)
+        if refresh and start:
+            run = runs.refresh(connection, run.run_id)
     return Desk(database, clients, run, actor)
 
 
@@ -421,6 +431,5 @@ def _sum(one: Any) -> str:
     from messages.money import to_decimal
 
     side = "before the cutover" if one.before_cutover else "from the cutover on"
-    amount = to_decimal(one.total, one.currency)
-    kind = "invoices" if one.kind == "export_invoice" else "credit notes"
-    return f"{one.documents} {kind} wait {side}: {amount} {one.currency} ({one.oldest} to {one.newest})"
+    amount = to_decimal(one.total, one.currency) if one.currency else ""
+    return f"{one.documents} x {one.kind} wait {side}: {amount} {one.currency} ({one.oldest} to {one.newest})"

@@ -116,7 +116,7 @@ def _go_live(desk: Desk) -> None:
     except ValueError:
         raise typer.BadParameter(f"{written!r} is no date like {today}") from None
     with desk.transaction() as connection:
-        waiting = golive.waiting(connection, desk.run, cutover)
+        waiting = golive.waiting(connection, desk.run, HANDLERS, cutover)
         steps = golive.dry_run(connection, desk.run, HANDLERS, cutover)
     for one in waiting:
         _out.print(_sum(one))

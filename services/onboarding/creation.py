@@ -179,7 +179,10 @@ def _body(connection: Connection, run: Run, client: Client, name: str) -> dict[s
             field="currency",
         )
     if client.kind == "billing_profile":
-        keys = [("customer", client.parent_id, variant) for variant in dict.fromkeys((client.currency, ""))]
+        keys = [
+            ("customer", client.parent_id, variant)
+            for variant in customers.variants(client.currency, row.home_currency)
+        ]
         above = mappings.lookup(connection, run.company_id, keys)
         parent = next((above[key] for key in keys if key in above), None)
         if parent is None:

@@ -66,6 +66,11 @@ def mapping_key(client: Client) -> Key:
     return (_KINDS[client.kind], client.id, client.currency)
 
 
+def variants(currency: str, home: str) -> tuple[str, ...]:
+    """Under which currencies a link of a client billed in `currency` may stand ("" there is the home currency)."""
+    return ("", home) if currency == "" else (currency, "") if currency == home or not home else (currency,)
+
+
 def linked(connection: Connection, run: Run) -> dict[Key, mappings.Mapping]:
     """All links of clients and billing profiles to customers."""
     found: dict[Key, mappings.Mapping] = {}
@@ -81,13 +86,19 @@ def linked(connection: Connection, run: Run) -> dict[Key, mappings.Mapping]:
 
 def plan(connection: Connection, run: Run) -> list[Match]:
     """Judge every client by what was read and what is linked by now. Changes nothing."""
-    home = connection.execute(_HOME, {"company": run.company_id}).scalar() or ""
-    return _Plan(
+    return judged(
         handover.clients(connection, run.tenant_id),
         reading.customers(connection, run.run_id),
         linked(connection, run),
-        home,
-    ).matches()
+        connection.execute(_HOME, {"company": run.company_id}).scalar() or "",
+    )
+
+
+def judged(
+    clients: list[Client], found: list[Customer], links: Mapping[Key, mappings.Mapping], home: str
+) -> list[Match]:
+    """The plan for clients of the PSA, customers of QuickBooks, links there are, and the company's home currency."""
+    return _Plan(clients, found, links, home).matches()
 
 
 def accept_exact(
@@ -252,7 +263,7 @@ class _Plan:
         return [self._match(client) for client in self._clients]
 
     def _match(self, client: Client) -> Match:
-        link = self._links.get(mapping_key(client)) or self._links.get((*mapping_key(client)[:2], ""))
+        link = self._link(*mapping_key(client))
         if link is not None:
             return self._linked(client, link)
         if client.kind == "billing_profile":
@@ -303,9 +314,7 @@ class _Plan:
         return Match(client, "unmatched", self._nothing(client, folded), ())
 
     def _profile(self, client: Client) -> Match:
-        above = self._links.get(("customer", client.parent_id, client.currency)) or self._links.get(
-            ("customer", client.parent_id, "")
-        )
+        above = self._link("customer", client.parent_id, client.currency)
         if above is None:
             return Match(client, "unmatched", f"link its client {client.parent_id} first")
         below = [one for one in self._customers.values() if one.parent == above.external_id]
@@ -326,6 +335,10 @@ class _Plan:
             why = f"{len(found)} sub-customers of {above.external_name} are alike"
             return Match(client, "suggested", why, found)
         return Match(client, "unmatched", f"{above.external_name} has no sub-customer like it; create it")
+
+    def _link(self, kind: str, id_: str, currency: str) -> mappings.Mapping | None:
+        keys = [(kind, id_, variant) for variant in variants(currency, self._home)]
+        return next((self._links[key] for key in keys if key in self._links), None)
 
     def _linked(self, client: Client, link: mappings.Mapping) -> Match:
         customer = self._customers.get(link.external_id)

@@ -10,11 +10,13 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from services.database import Database
+from services.ledger import documents
 from services.ledger.attempts import finish
 from services.ledger.operations import COLUMNS, Operation, State, from_row
 from services.ledger.ports import Fail, Handler, Hold, Move, Send, Skip
@@ -26,14 +28,20 @@ from services.refusals import invalid
 
 Decision = Literal["export", "handled"]
 
+BATCH = 200
+"""Operations ended in one transaction; each holds a few of PostgreSQL's locks until its end."""
+
+# Voids and whatever else follows its document at once do not wait for the switch, so they are not asked about.
 _HELD = """o.tenant_id = :tenant AND o.company_id = :company AND o.outcome = 'none'
-           AND o.kind IN ('export_invoice', 'export_credit_memo') AND o.state IN ('waiting', 'queued', 'scheduled')"""
+           AND o.kind = ANY (CAST(:kinds AS text[])) AND o.state IN ('waiting', 'queued', 'scheduled')"""
 _WAITING = text(
-    f"""SELECT d.currency, d.document_date < CAST(:cutover AS date) AS before, o.kind, count(*) AS documents,
-               sum(d.total) AS total, min(d.document_date) AS oldest, max(d.document_date) AS newest
+    f"""SELECT coalesce(d.currency, '') AS currency, o.document_kind AS kind,
+               d.kind IN ('invoice', 'credit_note') AND d.document_date < CAST(:cutover AS date) AS before,
+               count(*) AS documents, coalesce(sum(d.total), 0) AS total,
+               min(d.document_date) AS oldest, max(d.document_date) AS newest
           FROM operation o JOIN document d ON d.tenant_id = o.tenant_id AND d.kind = o.document_kind
                AND d.document_id = o.document_id
-         WHERE {_HELD} GROUP BY 1, 2, 3 ORDER BY 2, 3, 1"""  # noqa: S608 - constant fragments
+         WHERE {_HELD} GROUP BY 1, 2, 3 ORDER BY 3, 2, 1"""  # noqa: S608 - constant fragments
 )
 _OPERATIONS = text(
     f"""SELECT {COLUMNS}, d.number, d.document_date, d.total, d.currency, d.client_name
@@ -42,8 +50,13 @@ _OPERATIONS = text(
          WHERE {_HELD} AND (CAST(:after AS uuid) IS NULL OR o.operation_id > :after)
          ORDER BY o.operation_id LIMIT :limit"""  # noqa: S608 - constant fragments
 )
+_NEXT = text(
+    f"""SELECT o.operation_id, o.document_kind, o.document_id FROM operation o
+         WHERE {_HELD} AND o.created_at <= :until ORDER BY o.operation_id LIMIT :limit"""  # noqa: S608 - constant fragments
+)
 _LOCKED = text(
-    f"SELECT {COLUMNS} FROM operation o WHERE {_HELD} AND o.created_at <= :until ORDER BY o.operation_id FOR UPDATE"  # noqa: S608 - constant fragments
+    f"""SELECT {COLUMNS} FROM operation o WHERE {_HELD} AND o.operation_id = ANY (CAST(:ids AS uuid[]))
+         ORDER BY o.operation_id FOR UPDATE"""  # noqa: S608 - constant fragments
 )
 
 
@@ -52,12 +65,12 @@ class Waiting:
     """Documents that wait: how many, and their sum in minor units of one currency."""
 
     currency: str
-    before_cutover: bool
-    kind: str  # of the operation: export_invoice, export_credit_memo
+    kind: str  # invoice, credit_note, payment, credit_application
+    before_cutover: bool  # invoices and credit notes only: payments and credits follow what they belong to
     documents: int
     total: int
-    oldest: date
-    newest: date
+    oldest: date | None
+    newest: date | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +81,8 @@ class Step:
     document_kind: str
     document_id: str
     number: str
-    day: date
-    total: int
+    day: date | None
+    total: int | None
     currency: str
     client: str
     would: Literal["export", "skip", "wait", "ask"]
@@ -77,12 +90,13 @@ class Step:
     why: str
 
 
-def waiting(connection: Connection, run: Run, cutover: date) -> list[Waiting]:
-    """What waits for the switch, by side of the cutover, kind and currency: count and sum."""
-    values = {"tenant": run.tenant_id, "company": run.company_id, "cutover": cutover}
+def waiting(
+    connection: Connection, run: Run, handlers: Mapping[str, Handler], cutover: date
+) -> list[Waiting]:
+    """What waits for the switch, by kind, currency and side of the cutover: count and sum."""
     return [
-        Waiting(r.currency, r.before, r.kind, r.documents, int(r.total), r.oldest, r.newest)
-        for r in connection.execute(_WAITING, values)
+        Waiting(r.currency, r.kind, bool(r.before), r.documents, int(r.total), r.oldest, r.newest)
+        for r in connection.execute(_WAITING, {**_place(run, handlers), "cutover": cutover})
     ]
 
 
@@ -99,7 +113,7 @@ def dry_run(
 
     Handlers are asked inside a savepoint in which the cutover holds; it is rolled back.
     """
-    values = {"tenant": run.tenant_id, "company": run.company_id, "after": after, "limit": limit}
+    values = {**_place(run, handlers), "after": after, "limit": limit}
     steps: list[Step] = []
     savepoint = connection.begin_nested()
     try:
@@ -116,7 +130,7 @@ def dry_run(
                     row.number or "",
                     row.document_date,
                     row.total,
-                    row.currency,
+                    row.currency or "",
                     row.client_name or "",
                     would,
                     code,
@@ -135,42 +149,62 @@ def count(steps: list[Step]) -> dict[str, int]:
     return dict(sorted(found.items()))
 
 
-def switch_on(
-    connection: Connection,
+def go_live(
+    database: Database,
     run: Run,
+    handlers: Mapping[str, Handler],
     *,
     cutover: date,
     decision: Decision,
     actor: str,
     auto_sync: bool = True,
-) -> dict[str, int]:
-    """Set the cutover, settle what waits as decided, switch automatic sync on, and finish the run.
+) -> int:
+    """Settle what waits as decided, set the cutover, switch automatic sync on, finish the run; how many were handled.
 
-    One transaction: either all of it holds or nothing. `auto_sync` False leaves the switch off.
+    What is marked as handled is marked before anything is switched, so that nothing of it is exported in between, and
+    a process that dies there leaves the run open. `auto_sync` False leaves the switch as it is.
     """
     if decision not in ("export", "handled"):
         raise invalid("waiting", f"say what happens to what waits: export or handled, not {decision!r}")
-    runs.opened(connection, run.run_id)
-    _set(connection, run, "company", "cutover_date", cutover.isoformat(), actor)
-    handled = _handle(connection, run, actor) if decision == "handled" else 0
-    if auto_sync:
-        _set(connection, run, "tenant", "auto_sync", True, actor)
-    runs.finish(connection, run.run_id, actor)
-    return {"handled": handled}
+    handled = mark_handled(database, run, handlers, actor=actor) if decision == "handled" else 0
+    with database.transaction(run.tenant_id) as connection:
+        runs.opened(connection, run.run_id)
+        _set(connection, run, "company", "cutover_date", cutover.isoformat(), actor)
+        if auto_sync:
+            _set(connection, run, "tenant", "auto_sync", True, actor)
+        runs.finish(connection, run.run_id, actor)
+    return handled
 
 
-def _handle(connection: Connection, run: Run, actor: str) -> int:
-    now = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
-    values = {"tenant": run.tenant_id, "company": run.company_id, "until": now}
-    held = [from_row(row) for row in connection.execute(_LOCKED, values)]
-    if held:
-        because = "marked as handled at go-live: it was entered in QuickBooks by hand"
-        finish(connection, held, State.SKIPPED, "handled", because, actor)
-    for operation in held:
-        facts = {"operation_id": str(operation.operation_id)}
-        kind, id_ = operation.document_kind, operation.document_id
-        runs.record(connection, run, "handled", kind, id_, facts=facts, actor=actor)
-    return len(held)
+def mark_handled(database: Database, run: Run, handlers: Mapping[str, Handler], *, actor: str) -> int:
+    """End what waits by now as entered by hand, a batch a transaction; returns how many there were."""
+    place, handled = _place(run, handlers), 0
+    with database.transaction(run.tenant_id) as connection:
+        until = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    while True:
+        with database.transaction(run.tenant_id) as connection:
+            runs.opened(connection, run.run_id)
+            chosen = connection.execute(_NEXT, {**place, "until": until, "limit": BATCH}).all()
+            if not chosen:
+                return handled
+            # Documents first, as everywhere, so that nobody waits for us in a ring.
+            documents.lock(
+                connection, run.tenant_id, [(row.document_kind, row.document_id) for row in chosen]
+            )
+            locked = connection.execute(_LOCKED, {**place, "ids": [row.operation_id for row in chosen]})
+            held = [from_row(row) for row in locked]
+            because = "marked as handled at go-live: it was entered in QuickBooks by hand"
+            finish(connection, held, State.SKIPPED, "handled", because, actor)
+            for operation in held:
+                facts = {"operation_id": str(operation.operation_id)}
+                kind, id_ = operation.document_kind, operation.document_id
+                runs.record(connection, run, "handled", kind, id_, facts=facts, actor=actor)
+            handled += len(held)
+
+
+def _place(run: Run, handlers: Mapping[str, Handler]) -> dict[str, Any]:
+    kinds = [kind for kind, handler in handlers.items() if handler.needs_auto_sync]
+    return {"tenant": run.tenant_id, "company": run.company_id, "kinds": kinds}
 
 
 def _set(connection: Connection, run: Run, level: str, name: str, value: object, actor: str) -> None:

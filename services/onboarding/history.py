@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 from sqlalchemy import Connection, text
 
@@ -72,7 +72,10 @@ class Match:
     found: tuple[Found, ...] = ()
 
 
-_LINKED = text("SELECT kind, document_id, external_type, external_id FROM link WHERE company_id = :company")
+_LINKED = text(
+    """SELECT l.kind, l.document_id, l.external_type, l.external_id, l.company_id = :company AS here, c.name
+         FROM link l JOIN company c USING (company_id) WHERE l.tenant_id = :tenant"""
+)
 _HOME = text("SELECT home_currency FROM company WHERE company_id = :company")
 _LINK = text(
     """INSERT INTO link (tenant_id, company_id, kind, document_id, external_type, external_id, sync_token, number,
@@ -112,15 +115,33 @@ _UNSENT = text(
 
 def match(connection: Connection, run: Run) -> list[Match]:
     """Judge every invoice and credit note by what was read and what is linked by now. Changes nothing."""
-    rows = connection.execute(_LINKED, {"company": run.company_id}).all()
-    return _Matching(
+    rows = connection.execute(_LINKED, {"tenant": run.tenant_id, "company": run.company_id}).all()
+    return judged(
+        handover.documents(connection, run.tenant_id),
         reading.sales_forms(connection, run.run_id),
-        {(row.kind, row.document_id): row.external_id for row in rows},
-        {(row.external_type, row.external_id) for row in rows},
+        {(row.kind, row.document_id): _where(row) for row in rows},
+        {(row.external_type, row.external_id) for row in rows if row.here},
         {at: row.external_id for at, row in customers.linked(connection, run).items()},
         {one.id: one.parent for one in reading.customers(connection, run.run_id)},
         connection.execute(_HOME, {"company": run.company_id}).scalar() or "",
-    ).of(handover.documents(connection, run.tenant_id))
+    )
+
+
+def judged(
+    listed: Sequence[Document],
+    forms: Sequence[SalesForm],
+    ours: Mapping[tuple[str, str], str],
+    theirs: set[tuple[str, str]],
+    customer_links: Mapping[Key, str],
+    parents: Mapping[str, str],
+    home: str,
+) -> list[Match]:
+    """The matches of the documents listed.
+
+    `ours` says where documents are linked, `theirs` which objects are taken, `customer_links` which customer a client
+    is, `parents` which customer stands above another.
+    """
+    return _Matching(forms, ours, theirs, customer_links, parents, home).of(listed)
 
 
 def count(matches: Iterable[Match]) -> dict[str, int]:
@@ -228,7 +249,7 @@ class _Matching:
     def _one(self, document: Document, rivals: Mapping[tuple[str, str], int]) -> Match:
         linked = self._ours.get((document.kind, document.id))
         if linked is not None:
-            return Match(document, "linked", f"linked to {ENTITIES[document.kind]} {linked}")
+            return Match(document, "linked", f"linked to {linked}")
         if not _counts(document):
             return Match(document, "none", f"a document that is {document.state} is in no books yet")
         entity, number = ENTITIES[document.kind], document.number.strip()
@@ -265,7 +286,7 @@ class _Matching:
         return Found(form.entity, form.id, form.number, form.day, total, form.customer, tuple(reasons))
 
     def _customer(self, document: Document) -> str | None:
-        for variant in (document.currency, ""):
+        for variant in customers.variants(document.currency, self._home):
             found = self._links.get(("customer", document.client_id, variant))
             if found is not None:
                 return found
@@ -330,6 +351,10 @@ def _link(
         because = "it is in QuickBooks already and was linked by the wizard, so nothing is exported"
         finish(connection, unsent, State.SKIPPED, "linked", because, actor)
     return linked
+
+
+def _where(row: Any) -> str:
+    return f"{row.external_type} {row.external_id}" + ("" if row.here else f" of {row.name}")
 
 
 def _counts(document: Document) -> bool:

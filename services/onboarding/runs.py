@@ -142,6 +142,14 @@ def readings(connection: Connection, run_id: UUID) -> dict[str, Reading]:
     return {row.entity: Reading(*row) for row in connection.execute(_READINGS, {"run": run_id})}
 
 
+def refresh(connection: Connection, run_id: UUID) -> Run:
+    """Forget what was read, so that it is read again: for what was entered in QuickBooks since."""
+    run = opened(connection, run_id)
+    for forget in _FORGET:
+        connection.execute(forget, {"run": run_id})
+    return run
+
+
 def finish(connection: Connection, run_id: UUID, actor: str) -> Run:
     """End a run; what was read for it is forgotten, what it did is kept."""
     run = opened(connection, run_id)

@@ -36,7 +36,7 @@ def test_dry_run_says_what_the_first_sync_then_does(held: Wizard) -> None:
     bench = held.bench
     run = held.start()
     with bench.fleet.transaction(TENANT) as connection:
-        waiting = golive.waiting(connection, run, CUTOVER)
+        waiting = golive.waiting(connection, run, HANDLERS, CUTOVER)
         steps = golive.dry_run(connection, run, HANDLERS, CUTOVER)
     assert [(one.before_cutover, one.documents, one.total) for one in waiting] == [
         (False, 3, 40500),
@@ -50,7 +50,7 @@ def test_dry_run_says_what_the_first_sync_then_does(held: Wizard) -> None:
     }
     with bench.fleet.transaction(TENANT) as connection:
         assert settings.resolve(connection, TENANT, company_id=bench.company_id).cutover_date is None
-        golive.switch_on(connection, run, cutover=CUTOVER, decision="export", actor=ACTOR)
+    golive.go_live(bench.fleet, run, HANDLERS, cutover=CUTOVER, decision="export", actor=ACTOR)
     bench.settle()
     assert bench.outcome("invoice", "old") == ("skipped", "before_cutover")
     assert bench.outcome("invoice", "new")[0] == "succeeded"
@@ -62,17 +62,16 @@ def test_dry_run_says_what_the_first_sync_then_does(held: Wizard) -> None:
 def test_what_waited_can_be_marked_as_handled(held: Wizard) -> None:
     """Marked as handled it ends as skipped with that word, and later invoices are exported."""
     bench, run = held.bench, held.start()
-    with bench.fleet.transaction(TENANT) as connection:
-        did = golive.switch_on(connection, run, cutover=CUTOVER, decision="handled", actor=ACTOR)
-    assert did == {"handled": 4}
+    done = golive.go_live(bench.fleet, run, HANDLERS, cutover=CUTOVER, decision="handled", actor=ACTOR)
+    assert done == 4
     bench.bill("after", number="G-9", invoice_date="2026-11-03", due_date="2026-12-03")
     bench.settle()
     assert bench.outcome("invoice", "new") == ("skipped", "handled")
     assert [one["DocNumber"] for one in bench.objects() if one.get("DocNumber", "").startswith("G-")] == [
         "G-9"
     ]
-    with pytest.raises(Refusal, match="finished"), bench.fleet.transaction(TENANT) as connection:
-        golive.switch_on(connection, run, cutover=CUTOVER, decision="handled", actor=ACTOR)
+    with pytest.raises(Refusal, match="finished"):
+        golive.go_live(bench.fleet, run, HANDLERS, cutover=CUTOVER, decision="handled", actor=ACTOR)
 
 
 def test_undo_takes_a_run_back_and_leaves_what_others_changed(wizard: Wizard) -> None:
@@ -87,8 +86,7 @@ def test_undo_takes_a_run_back_and_leaves_what_others_changed(wizard: Wizard) ->
     run = wizard.start()
     assert wizard.accept(run) == 2
     assert history.link_confident(bench.fleet, run, actor=ACTOR) == 1
-    with bench.fleet.transaction(TENANT) as connection:
-        golive.switch_on(connection, run, cutover=CUTOVER, decision="export", actor=ACTOR)
+    golive.go_live(bench.fleet, run, HANDLERS, cutover=CUTOVER, decision="export", actor=ACTOR)
     bench.map("customer", "kept", "3")
     with bench.fleet.transaction(TENANT) as connection:
         back = undo.undo(connection, run.run_id, actor=ACTOR, on_mapping_set=nothing_released)
