@@ -1,0 +1,3 @@
+"""QuickBooks changes on their way to billing."""
+
+from __future__ import annotations
