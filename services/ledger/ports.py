@@ -152,8 +152,8 @@ class Handler(Protocol):
     def prepare(self, connection: Connection, operation: Operation, requestid: str) -> Prepared:
         """Decide, inside the taking transaction, what to send.
 
-        It may write what goes with `Done`, `Skip` or `Fail`: that commits together with the outcome. Before a
-        `Send`, `Hold` or `Move` it only reads, because it is called again.
+        What it writes commits together with what it returns. It may be called again for the same operation, and
+        before a `Send`, `Hold` or `Move` it writes nothing that a second time would change.
         """
 
     def settle(self, connection: Connection, operation: Operation, reply: Reply) -> Settled:
