@@ -19,6 +19,7 @@ from services.cli import (
     keys,
     maintenance,
     mappings,
+    onboard,
     operations,
     pauses,
     processes,
@@ -68,6 +69,7 @@ app.command("demo")(command.demo)
 app.command("up")(command.up)
 app.command("migrate")(maintenance.migrate)
 app.add_typer(benches.app, name="bench")
+app.add_typer(onboard.app, name="onboard")
 for process in (
     processes.relay,
     processes.workers,
