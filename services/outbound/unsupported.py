@@ -1,57 +1,81 @@
-"""Billing events whose effect in QuickBooks is done by hand: an exception at once, with the recipe."""
+"""Billing events whose effect in QuickBooks is done by hand: an exception at once, with a dated recipe."""
 
 from __future__ import annotations
 
-from typing import NoReturn
+from collections.abc import Mapping
+from typing import Any, Final, NoReturn
 
 from sqlalchemy import Connection
 
+from messages.money import to_decimal
 from services.ledger.operations import Operation
-from services.ledger.ports import Fail, Found, Look, Prepared, Problem, Settled
+from services.ledger.ports import Fail, Look, Prepared, Problem, Settled
+from services.outbound import dossiers, words
+from services.outbound.dossiers import Dossier
 from services.outbound.findings import EXPORT_ERROR
-from services.quickbooks.errors import QuickBooksError, Refused
+from services.outbound.handler import OutboundHandler
+from services.quickbooks.errors import Refused
 from services.quickbooks.reply import Reply
 
-RECIPES = {
-    "InvoiceVoided": "Void the invoice in QuickBooks (open it, More, Void), unless payments or credits stand on it.",
-    "InvoiceWrittenOff": "Write the invoice off in QuickBooks: a credit memo on a bad-debt item over the amount, "
-    "dated as below, applied to the invoice.",
-    "InvoiceDueDateChanged": "Change the due date of the invoice in QuickBooks to the date below.",
-    "InvoiceTaxRequested": "Compute the tax by hand and enter it in billing before the invoice is finalized.",
-    "CreditNoteFinalized": "Enter a credit memo in QuickBooks with the number, date and amounts below.",
-    "CreditNoteVoided": "Un-apply and delete the credit memo in QuickBooks.",
-    "CreditApplied": "In QuickBooks, receive a payment of 0 that applies the credit memo to the invoice.",
-    "CreditUnapplied": "In QuickBooks, delete the payment of 0 that applied the credit memo to the invoice.",
-    "CreditExpired": "In QuickBooks, enter a journal entry for the expired credit, dated as below.",
-    "PaymentRecorded": "Receive the payment in QuickBooks against the invoices below.",
-    "PaymentReallocated": "Change the payment in QuickBooks to the invoices below.",
-    "PaymentReversed": "Void the payment in QuickBooks when it was keyed in error; else enter an expense on accounts "
-    "receivable for the returned money and link it to the payment.",
-    "PaymentRefunded": "Enter an expense on accounts receivable for the refund and link it to the payment.",
-    "ClientUpdated": "Compare the customer in QuickBooks with the client and change it there if wanted.",
+RECIPES: Final[Mapping[str, str]] = {
+    "InvoiceWrittenOff": "Enter a credit memo in QuickBooks dated {date} on your bad-debt item over {amount}, "
+    "and apply it to the invoice.",
+    "InvoiceDueDateChanged": "Change the due date of the invoice in QuickBooks to {date}.",
+    "CreditApplied": "Enter a credit memo in QuickBooks dated {date} over {amount} on the item you use for such "
+    "credit, and apply it to the invoice.",
+    "CreditUnapplied": "Un-apply and delete the credit memo of {amount} that was entered for this in QuickBooks.",
+    "CreditExpired": "Enter a journal entry in QuickBooks dated {date} that takes {amount} of the customer's open "
+    "credit to other income.",
+    "PaymentReallocated": "Move the payment in QuickBooks to the invoices named in the details.",
+    "PaymentReversed": "The money went back on {date}. Enter an expense in QuickBooks dated {date} from the bank "
+    "account on Accounts Receivable, for the customer, over {amount}; then un-apply the payment from its invoices "
+    "and apply it to that expense. Bank fees are an expense of their own.",
+    "PaymentRefunded": "Enter an expense in QuickBooks dated {date} from the bank account on Accounts Receivable, "
+    "for the customer, over {amount}, and apply the unapplied part of the payment to it.",
+}
+_WORDS: Final[Mapping[str, str]] = {
+    "InvoiceWrittenOff": "was written off",
+    "InvoiceDueDateChanged": "has another due date",
+    "CreditApplied": "was applied from a source that QuickBooks does not know",
+    "CreditUnapplied": "was taken back",
+    "CreditExpired": "expired",
+    "PaymentReallocated": "was moved to other invoices",
+    "PaymentReversed": "did not hold",
+    "PaymentRefunded": "was given back",
 }
 
 
-class Unsupported:
+class Unsupported(OutboundHandler):
     """Handler of `unsupported`: it never calls QuickBooks."""
 
     kind = "unsupported"
-    queue = "export"
     needs_auto_sync = False
 
     def prepare(self, connection: Connection, operation: Operation, requestid: str) -> Prepared:
         """Fail at once, with what a person does instead."""
-        event = operation.payload["event"]
+        event, data = operation.payload["event"], operation.payload["data"]
+        own = (operation.document_kind, operation.document_id)
+        about = [tuple(reference) for reference in operation.payload["about"]]
+        known = dossiers.load(connection, operation.tenant_id, [own, *about])
+        seen = [one for one in known.values() if one.described or one.link is not None]
+        amount, currency = _amount(data, known[own], seen)
+        facts = {"amount": _money(amount, currency), "date": data.get("date", "the day it happened")}
+        client_id = next((one.document.client_id for one in seen if one.document.client_id), None)
         return Fail(
             Problem(
                 type=EXPORT_ERROR,
                 code="unsupported_effect",
                 cause=f"unsupported:{event}",
-                title=f"{event} of {operation.document_kind} {operation.document_id} must be done by hand",
-                happened=f"Billing reported {event}; algasync does not carry this out in QuickBooks.",
-                why="The effect is not supported yet, and guessing would falsify the books.",
-                fix=f"{RECIPES[event]} Then discard this item with a note of what was done.",
-                details={"event": event, "data": operation.payload["data"]},
+                title=f"{words.title(known[own].document)} {_WORDS[event]}: to be entered by hand",
+                happened=f"{facts['amount']} on {facts['date']}"
+                + (f", reason: {data['reason']}" if data.get("reason") else "")
+                + f". It is about {'; '.join(map(_named, seen)) or 'documents that are not in QuickBooks'}.",
+                why="algasync does not carry this out in QuickBooks, and guessing would falsify the books.",
+                fix=f"{RECIPES[event].format(**facts)} Then discard this item with a note of what was done.",
+                details={"event": event, "data": data},
+                client_id=client_id,
+                amount=amount,
+                currency=currency,
             )
         )
 
@@ -59,18 +83,31 @@ class Unsupported:
         """Never reached: nothing is sent."""
         self._unreachable()
 
-    def refused(self, connection: Connection, operation: Operation, refusal: QuickBooksError) -> Problem:
-        """Never reached: nothing is sent."""
-        self._unreachable()
-
     def inspect(self, operation: Operation, refusal: Refused, look: Look) -> None:
-        """Never reached: nothing is sent."""
-        self._unreachable()
-
-    def find(self, operation: Operation, look: Look) -> Found:
         """Never reached: nothing is sent."""
         self._unreachable()
 
     @staticmethod
     def _unreachable() -> NoReturn:
         raise AssertionError("an unsupported effect is never sent to QuickBooks")
+
+
+def _amount(data: Mapping[str, Any], own: Dossier, seen: list[Dossier]) -> tuple[int | None, str | None]:
+    """The amount an event names, in its currency or that of its document; else the document's."""
+    currency = data.get("currency") or next(
+        (one.document.currency for one in seen if one.document.currency), None
+    )
+    amount = data.get("amount", own.document.total)
+    return amount, currency
+
+
+def _money(amount: int | None, currency: str | None) -> str:
+    if amount is None:
+        return "the amount"
+    return f"{to_decimal(amount, currency)} {currency}" if currency else f"{amount} minor units"
+
+
+def _named(dossier: Dossier) -> str:
+    link = dossier.link
+    where = f"{link.external_type} {link.external_id} in QuickBooks" if link else "not in QuickBooks"
+    return f"{words.label(dossier.document)} ({where})"

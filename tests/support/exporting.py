@@ -97,7 +97,7 @@ def credit_note(document_id: str, *, net: int = -8000, **changes: Any) -> dict[s
 
 def voided(document_id: str, **changes: Any) -> dict[str, Any]:
     """Data of an invoice.voided or credit_note.voided event."""
-    return {"id": document_id, "date": "2026-11-02", "reason": "wrong client", "actor": ACTOR, **changes}
+    return {"id": document_id, "date": "2026-10-31", "reason": "wrong client", "actor": ACTOR, **changes}
 
 
 def payment(
