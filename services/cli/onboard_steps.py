@@ -14,7 +14,7 @@ from services.outbound.handlers import HANDLERS
 from services.refusals import Refusal
 
 if TYPE_CHECKING:
-    from services.cli.onboard import Desk
+    from services.cli.onboard_desk import Desk
 
 _out = Console(highlight=False)
 
@@ -106,7 +106,7 @@ def _history(desk: Desk) -> None:
 
 
 def _go_live(desk: Desk) -> None:
-    from services.cli.onboard import _sum, switch_on
+    from services.cli.onboard_desk import go_live, summed
 
     _out.rule("3 Go-live")
     today = datetime.now(UTC).date().isoformat()
@@ -119,14 +119,14 @@ def _go_live(desk: Desk) -> None:
         waiting = golive.waiting(connection, desk.run, HANDLERS, cutover)
         steps = golive.dry_run(connection, desk.run, HANDLERS, cutover)
     for one in waiting:
-        _out.print(_sum(one))
+        _out.print(summed(one))
     for name, number in golive.count(steps).items():
         _out.print(f"{number:>7,}  {name}")
     decision = "export"
     if waiting:
         decision = Prompt.ask("What waits is to be", choices=["export", "handled"])
     if Confirm.ask("Switch automatic sync on now?", default=False):
-        switch_on(desk, cutover, decision)
+        go_live(desk, cutover, decision)
         _out.print(f"Live from {cutover} on.")
     else:
         _out.print("Left as it is; run algasync onboard again to go on.")
