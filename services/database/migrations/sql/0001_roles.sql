@@ -9,6 +9,7 @@
 DO $$
 DECLARE
   wanted text;
+  usable boolean;
 BEGIN
   FOREACH wanted IN ARRAY ARRAY['algasync_owner', 'algasync_api', 'algasync_fleet', 'algasync_emit'] LOOP
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) THEN
@@ -18,7 +19,13 @@ BEGIN
         NULL;  -- made by a migration of another database at the same moment
       END;
     END IF;
-    IF NOT pg_has_role(current_user, wanted, 'MEMBER') THEN
+    -- From PostgreSQL 16 on, whoever makes a role may administer it but not act as it until it is granted.
+    IF current_setting('server_version_num')::integer >= 160000 THEN
+      usable := pg_has_role(current_user, wanted, 'SET');
+    ELSE
+      usable := pg_has_role(current_user, wanted, 'MEMBER');
+    END IF;
+    IF NOT usable THEN
       EXECUTE format('GRANT %I TO %I', wanted, current_user);
     END IF;
   END LOOP;
