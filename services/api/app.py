@@ -21,6 +21,7 @@ from services.api.routers import (
     quickbooks,
     settings,
     system,
+    webhooks,
 )
 
 _DESCRIPTION = """algasync keeps AlgaPSA and QuickBooks Online in step.
@@ -30,7 +31,7 @@ Send your API key as `Authorization: Bearer algasync_...`. Lists are paged by `n
 `application/problem+json` with a `code` for programs, a `detail` for people and the fields at fault; it has
 changed nothing. Amounts are integers in minor units of their currency."""
 
-_ROUTERS = (quickbooks, connect, mappings, settings, events, operations, exceptions, pauses, system)
+_ROUTERS = (quickbooks, connect, webhooks, mappings, settings, events, operations, exceptions, pauses, system)
 
 
 def create_app(context: Context) -> FastAPI:

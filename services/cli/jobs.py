@@ -7,6 +7,7 @@ from functools import partial
 from services.api import outcomes
 from services.cli.parts import Parts
 from services.connections import upkeep as connections
+from services.connections import webhooks
 from services.exceptions import upkeep
 from services.ledger import retention, sweep
 from workers.scheduler import Errand, Job
@@ -15,7 +16,7 @@ SWEEP = 2.0  # seconds; a dead worker's operation goes on at most this long afte
 UPKEEP = 60.0  # seconds
 RETENTION = 600.0  # seconds; a batch each time
 TOKENS = 60.0  # seconds between two looks for tokens that end soon
-FACTS = 3600.0  # seconds between two looks for companies whose facts are a day old
+FACTS = 300.0  # seconds between two looks for companies whose facts are a day old, or changed
 
 
 def jobs(parts: Parts) -> list[Job]:
@@ -27,6 +28,7 @@ def jobs(parts: Parts) -> list[Job]:
         Job("letters_rebuilt", UPKEEP, upkeep.rebuild),
         Job("ledger_retention", RETENTION, retention.forget),
         Job("api_outcomes_retention", RETENTION, outcomes.forget),
+        Job("webhook_events_retention", RETENTION, webhooks.forget),
     ]
 
 

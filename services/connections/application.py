@@ -40,7 +40,13 @@ class Application(BaseSettings):
         description="Comma separated addresses of the PSA to which a browser may be sent after connecting.",
     )
 
-    @field_validator("return_to", mode="before")
+    webhook_verifier_tokens: Annotated[list[SecretStr], NoDecode] = Field(
+        default=[],
+        validation_alias="QBO_WEBHOOK_VERIFIER_TOKEN",
+        description="Comma separated verifier tokens of Intuit's webhooks, one an app; two while one is changed.",
+    )
+
+    @field_validator("return_to", "webhook_verifier_tokens", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return (

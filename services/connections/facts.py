@@ -27,6 +27,7 @@ _DUE = text(
         WHERE state = 'active' AND coalesce(facts_read_at < clock_timestamp() - CAST(:every AS interval), true)
         ORDER BY facts_read_at NULLS FIRST LIMIT :limit"""
 )
+_OUTDATED = text("UPDATE company SET facts_read_at = NULL WHERE company_id = :company")
 _PREFERENCES = text("SELECT preferences FROM company WHERE company_id = :company")
 
 
@@ -48,6 +49,11 @@ def read(database: Database, clients: Clients, tenant: str, company_id: UUID) ->
     with database.transaction(tenant) as connection:
         connection.execute(_STORE, values)
         return companies.get(connection, company_id)
+
+
+def outdated(connection: Connection, company_id: UUID) -> None:
+    """Have them read again soon: Intuit said that they changed."""
+    connection.execute(_OUTDATED, {"company": company_id})
 
 
 def due(connection: Connection, *, limit: int = 100) -> list[UUID]:

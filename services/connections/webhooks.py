@@ -1,0 +1,124 @@
+"""Intuit's webhooks arrive: events that are new wake their companies, in one short transaction.
+
+Nothing is read from a notice but which company to look at. The change feed tells what happened, also when a notice
+was lost: Intuit does not guarantee them. https://developer.intuit.com/app/developer/qbo/docs/develop/webhooks
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+import structlog
+from prometheus_client import Counter
+from pydantic import SecretStr
+from sqlalchemy import Connection, text
+
+from services.connections import facts
+from services.database import Database
+from services.database.engine import scope
+from services.quickbooks import webhooks
+from services.quickbooks.webhooks import Event
+
+NO_TENANT: Final = ""
+"""Scope in which nobody's rows are seen, until an event has told whose company it is about."""
+
+WITHIN: Final = "2s"
+"""How long a statement may take: Intuit waits three seconds, and repeats what we could not store."""
+
+KEPT: Final = timedelta(days=7)
+"""How long a repeated event is recognised; one that comes later costs a look at the change feed."""
+
+BATCH: Final = 5000
+REJECTED_LOGGED: Final = 5
+
+_EVENTS = Counter(
+    "algasync_webhook_events", "Events of Intuit's webhooks by what became of them.", ["outcome"]
+)
+_HASTE = text("SELECT set_config('statement_timeout', :within, true)")
+_TAKE = text(
+    """SELECT place, company_id, tenant_id, fresh FROM webhook_events_take_v1(
+         :environment, CAST(:realms AS text[]), CAST(:hashes AS bytea[]))"""
+)
+_FORGET = text(
+    """DELETE FROM webhook_event WHERE (company_id, event_hash) IN (
+         SELECT company_id, event_hash FROM webhook_event
+          WHERE seen_at < clock_timestamp() - CAST(:kept AS interval) ORDER BY seen_at LIMIT :batch)"""
+)
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of a post's events, and how many companies were woken."""
+
+    new: int
+    repeated: int
+    unknown: int  # of a company that is not connected here
+    unreadable: int
+    companies: int
+
+
+def signed(raw: bytes, signature: str | None, verifier_tokens: Sequence[SecretStr]) -> bool:
+    """Whether Intuit signed these bytes with one of the tokens."""
+    return any(webhooks.verified(raw, signature, token.get_secret_value()) for token in verifier_tokens)
+
+
+def take(
+    database: Database,
+    environment: str,
+    raw: bytes,
+    *,
+    polled: Collection[str],
+    wake: Callable[[Connection, UUID], object],
+) -> Taken:
+    """Store which events were seen and wake the companies of new ones; all of it or, when it raises, nothing.
+
+    Only news of `polled` entities wakes, because looking is metered. Never raises for what a post says: an event that
+    cannot be read, or is nobody's, is counted and left. Raises SQLAlchemy's OperationalError when the database does
+    not answer in time.
+    """
+    post = webhooks.parse(raw)
+    for sentence in post.rejected[:REJECTED_LOGGED]:
+        _log.warning("webhook_event_unreadable", place=sentence.partition(":")[0])
+    # A post may hold the same event twice.
+    events = list({(event.realm, event.event_id): event for event in post.events}.values())
+    new, woken = 0, set[UUID]()
+    with database.transaction(NO_TENANT) as connection:
+        connection.execute(_HASTE, {"within": WITHIN})
+        rows = connection.execute(_TAKE, _values(environment, events)).all() if events else []
+        for row in rows:
+            if not row.fresh:
+                continue
+            new += 1
+            entity = events[row.place - 1].entity
+            scope(connection, row.tenant_id)
+            if entity == "Preferences":
+                facts.outdated(connection, row.company_id)
+            elif entity in polled and row.company_id not in woken:
+                wake(connection, row.company_id)
+                woken.add(row.company_id)
+    unknown = len(events) - len(rows)
+    taken = Taken(new, len(post.events) - new - unknown, unknown, len(post.rejected), len(woken))
+    for outcome in ("new", "repeated", "unknown", "unreadable"):
+        _EVENTS.labels(outcome).inc(getattr(taken, outcome))
+    return taken
+
+
+def forget(connection: Connection) -> int:
+    """Drop events seen longer ago than `KEPT` (scope: all tenants), a batch; returns how many."""
+    return connection.execute(_FORGET, {"kept": KEPT, "batch": BATCH}).rowcount
+
+
+def _values(environment: str, events: Sequence[Event]) -> dict[str, object]:
+    # Realms are digits; one that PostgreSQL could not even hold is made one that nobody has.
+    return {
+        "environment": environment,
+        "realms": [one.realm if one.realm.isascii() and one.realm.isprintable() else "" for one in events],
+        "hashes": [hashlib.sha256(one.event_id.encode(errors="surrogatepass")).digest() for one in events],
+    }
