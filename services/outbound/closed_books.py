@@ -2,7 +2,7 @@
 
 The closing date is known from the company's preferences, read daily and whenever QuickBooks refuses for it.
 Who decides otherwise names a date in the open period and a reason (`decisions`). Waiting needs no decision: once
-the books are open again, what rests on them is retried (`reopened`).
+the books are open again, what rests on them is retried (`reopen`).
 https://developer.intuit.com/app/developer/qbo/docs/api/accounting/all-entities/preferences
 """
 
@@ -27,14 +27,14 @@ REFUSALS = frozenset({"6200", "6210"})
 """Intuit's codes for a closed period, without and with a password."""
 
 _READ_AGAIN = text("UPDATE company SET facts_read_at = NULL WHERE company_id = :company")
-_REOPENED = text(
+_OPEN_AGAIN = text(
     """SELECT o.operation_id FROM exception e JOIN operation o USING (operation_id)
          JOIN company c ON c.company_id = o.company_id
-        WHERE e.tenant_id = :tenant AND e.cause = :cause AND e.state IN ('open', 'in_progress')
-          AND o.state = 'failed'
+        WHERE e.code = 'books_closed' AND e.state IN ('open', 'in_progress') AND o.state = 'failed'
+          AND c.facts_read_at > e.last_seen_at
           AND coalesce((e.details ->> 'dated')::date
                        > (c.preferences #>> '{AccountingInfoPrefs,BookCloseDate}')::date, true)
-        ORDER BY o.operation_id FOR UPDATE OF o"""
+        ORDER BY o.operation_id LIMIT :limit FOR UPDATE OF o SKIP LOCKED"""
 )
 
 
@@ -45,6 +45,15 @@ def dated(operation: Operation, document_date: date) -> tuple[date, str | None]:
         return document_date, None
     said = f"Dated {document_date} in billing, books closed; {decision['actor']}: {decision['reason']}"
     return date.fromisoformat(decision["date"]), said
+
+
+def kept(books: Books, document_date: date, there: str | None) -> date | None:
+    """The date a document was given in QuickBooks because its own lies in the closed period; None when it was not."""
+    through = books.closed_through
+    if through is None or there is None or document_date > through:
+        return None
+    given = date.fromisoformat(there)
+    return given if given > through else None
 
 
 def check(
@@ -69,20 +78,15 @@ def refused(
     return _problem(company_id, document, act, document.document_date, None, redatable=redatable)
 
 
-def reopened(connection: Connection, tenant: str, company_id: UUID) -> list[UUID]:
-    """Retry what failed for closed books and no longer would; returns the operations.
+def reopen(connection: Connection, *, limit: int = 1000) -> int:
+    """Retry what failed for closed books and would not fail for them any more; returns how many operations.
 
-    To be called in the transaction that stores a company's preferences.
+    For all tenants, by the clock: companies read their preferences daily, and again after such a failure.
     """
-    values = {"tenant": tenant, "cause": _cause(company_id)}
-    found = list(connection.execute(_REOPENED, values).scalars())
+    found = list(connection.execute(_OPEN_AGAIN, {"limit": limit}).scalars())
     for operation_id in found:
         replays.again(connection, operation_id, "algasync", "the books are open again")
-    return found
-
-
-def _cause(company_id: UUID) -> str:
-    return f"books_closed:{company_id}"
+    return len(found)
 
 
 def _problem(
@@ -113,7 +117,7 @@ def _problem(
     return Problem(
         type=EXPORT_ERROR,
         code="books_closed",
-        cause=_cause(company_id),
+        cause=f"books_closed:{company_id}",
         title=f"The books are closed: cannot {act} {words.label(document)}",
         happened=f"It concerns {dated}, and the books in QuickBooks are closed {until}. Nothing was changed.",
         why="A closed period has been reported and maybe filed; changing it would change those figures.",

@@ -77,9 +77,13 @@ class ExportForm(OutboundHandler):
         """The wire body, and everything that keeps it from being sent."""
         mappings = lookup(connection, books.company_id, set(forms.keys(billed, books)))
         dated, remark = closed_books.dated(operation, billed.invoice_date)
+        there = dossier.link.snapshot.get("TxnDate") if dossier.link is not None else None
+        kept = closed_books.kept(books, dated, there)
         wire, findings = forms.build(
-            self._form, billed, books, mappings, marker(operation), dated=dated, remark=remark
+            self._form, billed, books, mappings, marker(operation), dated=kept or dated, remark=remark
         )
+        if kept is not None:
+            del wire["PrivateNote"]  # it says why the date is another
         if findings:
             return wire, Fail(
                 problem(
@@ -90,9 +94,8 @@ class ExportForm(OutboundHandler):
                     currency=billed.currency,
                 )
             )
-        there = dossier.link.snapshot.get("TxnDate") if dossier.link is not None else None
         closed = closed_books.check(
-            books, dossier.document, "export", [dated, there], redatable=dossier.link is None
+            books, dossier.document, self.act, [kept or dated, there], redatable=dossier.link is None
         )
         return wire, Fail(closed) if closed is not None else None
 
