@@ -160,8 +160,9 @@ class _Bench:
         linked = history.link_confident(database, run, actor=ACTOR)
         lap("history")
         seconds = time.perf_counter() - began
+        counts = history.count(history.match(database, run))
+        lap("judging_history_again")
         with database.transaction(self._tenant) as connection:
-            counts = history.count(history.match(connection, run))
             read = runs.readings(connection, run.run_id).values()
             links = _links(connection, company_id)
         reads = int(arena.counters(REALM).get("metered_reads", 0)) - reads_before
@@ -310,8 +311,7 @@ class _Bench:
         from services.onboarding import customers
 
         truth, confirmed = self._truth(database, run, book), 0
-        with database.transaction(self._tenant) as connection:
-            plan = customers.plan(connection, run)
+        plan = customers.plan(database, run)
         for match in plan:
             right = next((one for one in match.candidates if one.id == truth.get(match.client.id)), None)
             if match.status != "suggested" or right is None:

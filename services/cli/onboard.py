@@ -113,8 +113,7 @@ def customers(
             accepted = rules.accept_exact(
                 desk.database, desk.run, actor=desk.actor, on_mapping_set=desk.release
             )
-        with desk.transaction() as connection:
-            plan = rules.plan(connection, desk.run)
+        plan = rules.plan(desk.database, desk.run)
     shown = [match for match in plan if status in ("", match.status)][:limit]
     if json:
         console.result({"accepted": accepted, "counts": rules.count(plan), "matches": shown})
@@ -203,8 +202,7 @@ def history(
 
     with at_desk(tenant, company, actor) as desk:
         linked = rules.link_confident(desk.database, desk.run, actor=desk.actor) if link_confident else 0
-        with desk.transaction() as connection:
-            found = rules.match(connection, desk.run)
+        found = rules.match(desk.database, desk.run)
     shown = [match for match in found if status in ("", match.status)][:limit]
     if json:
         console.result({"linked": linked, "counts": rules.count(found), "matches": shown})

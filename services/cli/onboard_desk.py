@@ -121,14 +121,13 @@ def standing(desk: Desk) -> dict[str, Any]:
     """Where the run stands."""
     from services.onboarding import customers, history, runs
 
+    found = {
+        "customers": customers.count(customers.plan(desk.database, desk.run)),
+        "history": history.count(history.match(desk.database, desk.run)),
+    }
     with desk.transaction() as connection:
-        return {
-            "run": desk.run,
-            "reading": list(runs.readings(connection, desk.run.run_id).values()),
-            "customers": customers.count(customers.plan(connection, desk.run)),
-            "history": history.count(history.match(connection, desk.run)),
-            "did": runs.summary(connection, desk.run.run_id),
-        }
+        read = list(runs.readings(connection, desk.run.run_id).values())
+        return {"run": desk.run, "reading": read, **found, "did": runs.summary(connection, desk.run.run_id)}
 
 
 def counted(counts: dict[str, int]) -> str:

@@ -77,8 +77,7 @@ def _answered(desk: Desk, match: customers.Match, answer: str) -> None:
 
 def _history(desk: Desk) -> None:
     _out.rule("2 History")
-    with desk.transaction() as connection:
-        found = history.match(connection, desk.run)
+    found = history.match(desk.database, desk.run)
     counts = history.count(found)
     for name, number in counts.items():
         _out.print(f"{number:>7,}  {name}")
@@ -133,5 +132,4 @@ def _go_live(desk: Desk) -> None:
 
 
 def _plan(desk: Desk) -> list[customers.Match]:
-    with desk.transaction() as connection:
-        return customers.plan(connection, desk.run)
+    return customers.plan(desk.database, desk.run)

@@ -84,14 +84,17 @@ def linked(connection: Connection, run: Run) -> dict[Key, mappings.Mapping]:
     return found
 
 
-def plan(connection: Connection, run: Run) -> list[Match]:
-    """Judge every client by what was read and what is linked by now. Changes nothing."""
-    return judged(
-        handover.clients(connection, run.tenant_id),
-        reading.customers(connection, run.run_id),
-        linked(connection, run),
-        connection.execute(_HOME, {"company": run.company_id}).scalar() or "",
-    )
+def plan(database: Database, run: Run) -> list[Match]:
+    """Judge every client by what was read and what is linked by now. Changes nothing.
+
+    Judging takes its time, so no transaction is open meanwhile.
+    """
+    with database.transaction(run.tenant_id) as connection:
+        clients = handover.clients(connection, run.tenant_id)
+        found = reading.customers(connection, run.run_id)
+        links = linked(connection, run)
+        home = connection.execute(_HOME, {"company": run.company_id}).scalar() or ""
+    return judged(clients, found, links, home)
 
 
 def judged(
@@ -110,8 +113,7 @@ def accept_exact(
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> int:
     """Link every exact match, a hundred a transaction; returns how many. A run that died goes on where it was."""
-    with database.transaction(run.tenant_id) as connection:
-        exact = [match for match in plan(connection, run) if match.status == "exact"]
+    exact = [match for match in plan(database, run) if match.status == "exact"]
     for first in range(0, len(exact), BATCH):
         with database.transaction(run.tenant_id) as connection:
             runs.opened(connection, run.run_id)

@@ -86,6 +86,10 @@ _LINK = text(
          FROM jsonb_to_recordset(CAST(:rows AS jsonb))
               AS r (kind text, id text, external_id text, entity text, currency text, voided boolean)
          JOIN onboarding_object o ON o.run_id = :run AND o.entity = r.entity AND o.external_id = r.external_id
+        WHERE NOT EXISTS (SELECT FROM link l WHERE l.tenant_id = :tenant AND l.kind = r.kind AND l.document_id = r.id)
+          -- an export under way, or of unknown outcome, may have made another object
+          AND NOT EXISTS (SELECT FROM operation x WHERE x.tenant_id = :tenant AND x.document_kind = r.kind
+                             AND x.document_id = r.id AND x.outcome IN ('intended', 'unknown'))
        ON CONFLICT DO NOTHING
        RETURNING kind, document_id, external_id"""
 )
@@ -113,18 +117,22 @@ _UNSENT = text(
 )
 
 
-def match(connection: Connection, run: Run) -> list[Match]:
-    """Judge every invoice and credit note by what was read and what is linked by now. Changes nothing."""
-    rows = connection.execute(_LINKED, {"tenant": run.tenant_id, "company": run.company_id}).all()
-    return judged(
-        handover.documents(connection, run.tenant_id),
-        reading.sales_forms(connection, run.run_id),
-        {(row.kind, row.document_id): _where(row) for row in rows},
-        {(row.external_type, row.external_id) for row in rows if row.here},
-        {at: row.external_id for at, row in customers.linked(connection, run).items()},
-        {one.id: one.parent for one in reading.customers(connection, run.run_id)},
-        connection.execute(_HOME, {"company": run.company_id}).scalar() or "",
-    )
+def match(database: Database, run: Run) -> list[Match]:
+    """Judge every invoice and credit note by what was read and what is linked by now. Changes nothing.
+
+    Judging takes its time, so no transaction is open meanwhile.
+    """
+    values = {"tenant": run.tenant_id, "company": run.company_id}
+    with database.transaction(run.tenant_id) as connection:
+        rows = connection.execute(_LINKED, values).all()
+        home = connection.execute(_HOME, values).scalar() or ""
+        customer_links = {at: row.external_id for at, row in customers.linked(connection, run).items()}
+        parents = {one.id: one.parent for one in reading.customers(connection, run.run_id)}
+        forms = reading.sales_forms(connection, run.run_id)
+        listed = handover.documents(connection, run.tenant_id)
+    ours = {(row.kind, row.document_id): _where(row) for row in rows}
+    theirs = {(row.external_type, row.external_id) for row in rows if row.here}
+    return judged(listed, forms, ours, theirs, customer_links, parents, home)
 
 
 def judged(
@@ -164,8 +172,7 @@ def link_confident(
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> int:
     """Link every confident match; returns how many. A run that died goes on where it was."""
-    with database.transaction(run.tenant_id) as connection:
-        sure = [one for one in match(connection, run) if one.status == "confident"]
+    sure = [one for one in match(database, run) if one.status == "confident"]
     linked = 0
     for first in range(0, len(sure), BATCH):
         with database.transaction(run.tenant_id) as connection:
@@ -181,10 +188,15 @@ def link(
 ) -> None:
     """Link one document to the one a person chose after a look. Raises `Refusal`; exports nothing."""
     runs.opened(connection, run.run_id)
-    one = next(
-        (m for m in match(connection, run) if (m.document.kind, m.document.id) == (kind, document_id)), None
+    document = next(
+        (
+            one
+            for one in handover.documents(connection, run.tenant_id)
+            if (one.kind, one.id) == (kind, document_id)
+        ),
+        None,
     )
-    if one is None:
+    if document is None:
         raise missing(f"the PSA listed no {kind} {document_id}", code="unknown_document", field="document")
     form = next(
         (
@@ -201,18 +213,19 @@ def link(
             field="external_id",
         )
     home = connection.execute(_HOME, {"company": run.company_id}).scalar() or ""
-    if (form.currency or home) != one.document.currency:
+    if (form.currency or home) != document.currency:
         raise conflict(
             "currency_mismatch",
-            f"{kind} {one.document.number} is in {one.document.currency} and {form.number or external_id} in"
+            f"{kind} {document.number} is in {document.currency} and {form.number or external_id} in"
             f" {form.currency or home}; they cannot be the same",
             field="external_id",
         )
     there = Found(form.entity, form.id, form.number, form.day, Decimal(form.total), form.customer, ())
-    if not _link(connection, run, [(one.document, there)], "chosen", actor):
+    if not _link(connection, run, [(document, there)], "chosen", actor):
         raise conflict(
             "already_linked",
-            f"{kind} {one.document.number} or {ENTITIES[kind]} {external_id} is linked already; undo that link first",
+            f"{kind} {document.number} or {ENTITIES[kind]} {external_id} is linked already (undo that link first), or"
+            " the document is being exported just now (look again when that is over)",
             field="external_id",
         )
 

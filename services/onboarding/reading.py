@@ -36,7 +36,7 @@ _BEGIN = text(
 )
 _KEEP = text(
     """INSERT INTO onboarding_object (run_id, tenant_id, entity, external_id, data)
-       SELECT :run, :tenant, :entity, r ->> 'Id', r FROM jsonb_array_elements(CAST(:rows AS jsonb)) AS r
+       SELECT :run, :tenant, :entity, r ->> 'Id', r FROM jsonb_array_elements(CAST(:data AS jsonb)) AS r
        ON CONFLICT (run_id, entity, external_id) DO UPDATE SET data = excluded.data"""
 )
 _STEP = text(
@@ -131,32 +131,27 @@ def read(
             reply = clients.look(run.company_id, call)
             fresh = {row.id for row in pages.take(reply)}
             rows = reply.data["QueryResponse"].get(entity) or []
-            done = pages.next() is None
+            kept_now = [row for row in rows if row["Id"] in fresh]
+            values = {
+                "run": run.run_id,
+                "tenant": run.tenant_id,
+                "entity": entity,
+                "data": body.dump(kept_now),
+                "rows": len(kept_now),
+                "is_full": int(len(rows) == size),
+                "done": pages.next() is None,
+            }
             with database.transaction(run.tenant_id) as connection:
-                _keep(
-                    connection,
-                    run,
-                    entity,
-                    [row for row in rows if row["Id"] in fresh],
-                    len(rows) == size,
-                    done,
-                )
+                connection.execute(_KEEP, values)
+                connection.execute(_STEP, values)
                 now = runs.readings(connection, run.run_id)[entity]
             progress(now)
-
-
-def _keep(
-    connection: Connection, run: Run, entity: str, rows: list[dict[str, Any]], is_full: bool, done: bool
-) -> None:
-    values = {"run": run.run_id, "tenant": run.tenant_id, "entity": entity}
-    connection.execute(_KEEP, {**values, "rows": body.dump(rows)})
-    connection.execute(_STEP, {**values, "rows": len(rows), "is_full": int(is_full), "done": done})
 
 
 def put_customer(connection: Connection, run: Run, data: dict[str, Any]) -> None:
     """Add a customer that the run has created to what was read."""
     values = {"run": run.run_id, "tenant": run.tenant_id, "entity": "Customer"}
-    connection.execute(_KEEP, {**values, "rows": body.dump([data])})
+    connection.execute(_KEEP, {**values, "data": body.dump([data])})
 
 
 def customers(connection: Connection, run_id: UUID) -> list[Customer]:

@@ -90,13 +90,11 @@ class Wizard:
 
     def plan(self, run: Run) -> dict[str, customers.Match]:
         """The customers' plan by client id."""
-        with self.bench.fleet.transaction(TENANT) as connection:
-            return {match.client.id: match for match in customers.plan(connection, run)}
+        return {match.client.id: match for match in customers.plan(self.bench.fleet, run)}
 
     def history(self, run: Run) -> dict[str, history.Match]:
         """The history's plan by document id."""
-        with self.bench.fleet.transaction(TENANT) as connection:
-            return {match.document.id: match for match in history.match(connection, run)}
+        return {match.document.id: match for match in history.match(self.bench.fleet, run)}
 
     def accept(self, run: Run) -> int:
         """Accept exact customers in bulk."""

@@ -113,6 +113,23 @@ def test_a_document_that_waits_for_export_is_linked_instead(wizard: Wizard) -> N
     assert [one["Id"] for one in wizard.bench.objects() if one.get("DocNumber") == "L-1"] == there
 
 
+def test_an_export_of_unknown_outcome_is_left_to_find_out(wizard: Wizard) -> None:
+    """A document whose export may have arrived is not linked behind the exporter's back: it finds its own."""
+    wizard.bench.trouble("cut_after", entity="Invoice", operation="create", times=1)
+    wizard.bench.bill("fly", number="F-1")
+    operation = wizard.bench.last("invoice", "fly")
+    wizard.bench.settle(rounds=1)
+    assert wizard.bench.last("invoice", "fly").outcome == "unknown", operation
+    run = wizard.start()
+    assert wizard.history(run)["fly"].status == "confident"
+    assert link_all(wizard, run) == 0
+    wizard.bench.settle()
+    linked = wizard.bench.link("invoice", "fly")
+    assert linked is not None
+    assert linked.linked_via == "export"
+    assert len([one for one in wizard.bench.objects() if one.get("DocNumber") == "F-1"]) == 1
+
+
 def test_reading_goes_on_behind_the_last_page_kept(wizard: Wizard) -> None:
     """A reading that dies between pages asks for nothing twice but the row by which pages overlap."""
     wizard.enter("Invoice", *(wizard.form("2", f"P-{n}", "1.00") for n in range(25)))
