@@ -6,8 +6,8 @@ from functools import partial
 
 from services.api import outcomes
 from services.cli.parts import Parts
+from services.connections import notices, webhooks
 from services.connections import upkeep as connections
-from services.connections import webhooks
 from services.exceptions import upkeep
 from services.ledger import retention, sweep
 from workers.scheduler import Errand, Job
@@ -16,6 +16,7 @@ SWEEP = 2.0  # seconds; a dead worker's operation goes on at most this long afte
 UPKEEP = 60.0  # seconds
 RETENTION = 600.0  # seconds; a batch each time
 TOKENS = 60.0  # seconds between two looks for tokens that end soon
+NOTICES = 3600.0  # seconds; the bands are days
 FACTS = 300.0  # seconds between two looks for companies whose facts are a day old, or changed
 
 
@@ -28,6 +29,7 @@ def jobs(parts: Parts) -> list[Job]:
         Job("letters_rebuilt", UPKEEP, upkeep.rebuild),
         Job("ledger_retention", RETENTION, retention.forget),
         Job("api_outcomes_retention", RETENTION, outcomes.forget),
+        Job("token_notices", NOTICES, notices.tell),
         Job("webhook_events_retention", RETENTION, webhooks.forget),
     ]
 

@@ -167,7 +167,7 @@ def activate(
     before, company = claim(connection, tenant, environment=environment, realm_id=realm_id, actor=actor)
     connection.execute(_LIMITER, {"company": company.company_id, "tenant": tenant})
     action = "reconnected" if before else "connected"
-    _note(connection, company, actor, action, {"realm_id": realm_id, "environment": environment})
+    note(connection, company, actor, action, {"realm_id": realm_id, "environment": environment})
     if before is not None and before.state == "expired":
         attention.settled(connection, company, f"{action} by {actor}")
         told = {
@@ -175,7 +175,7 @@ def activate(
             "since": before.attention_since,
             "restored_at": company.connected_at,
         }
-        _tell(connection, company, "connection.restored.v1", told)
+        tell(connection, company, "connection.restored.v1", told)
     _release(connection, company)
     return company
 
@@ -198,7 +198,7 @@ def make_default(connection: Connection, company_id: UUID, actor: str) -> Compan
     connection.execute(_NO_DEFAULT, {"tenant": company.tenant_id})
     connection.execute(_DEFAULT, {"company": company_id})
     company = get(connection, company_id)
-    _note(connection, company, actor, "made_default", {})
+    note(connection, company, actor, "made_default", {})
     if company.state == "active":
         _release(connection, company)
     return company
@@ -212,7 +212,7 @@ def expire(
     if row is None:
         return False
     company = Company(*row)
-    _note(connection, company, actor, "expired", {"reason": reason})
+    note(connection, company, actor, "expired", {"reason": reason})
     problem = _problem(company, reason)
     attention.needed(connection, company, problem)
     told = {
@@ -221,7 +221,7 @@ def expire(
         "title": f"{EXPIRED_TITLE}: {company.label}",
         "fix": problem.fix,
     }
-    _tell(connection, company, "connection.attention_needed.v1", told)
+    tell(connection, company, "connection.attention_needed.v1", told)
     _log.warning("company_expired", tenant=company.tenant_id, company=str(company_id), reason=reason)
     return True
 
@@ -236,7 +236,7 @@ def disconnect(connection: Connection, company_id: UUID, actor: str, attention: 
         raise conflict("company_disconnected", f"{company.label} is disconnected already")
     token: bytes | None = connection.execute(_DROP_TOKEN, {"company": company_id}).scalar()
     connection.execute(_DISCONNECT, {"company": company_id})
-    _note(connection, company, actor, "disconnected", {})
+    note(connection, company, actor, "disconnected", {})
     attention.settled(connection, company, f"disconnected by {actor}")
     return token
 
@@ -254,7 +254,8 @@ def _problem(company: Company, reason: str) -> Problem:
     )
 
 
-def _tell(connection: Connection, company: Company, event: str, facts: dict[str, Any]) -> None:
+def tell(connection: Connection, company: Company, event: str, facts: dict[str, Any]) -> None:
+    """Tell billing something about a company's connection; `facts` join company and cause in the event."""
     told = {name: fact.isoformat() if isinstance(fact, datetime) else fact for name, fact in facts.items()}
     named = {
         "company_id": str(company.company_id),
@@ -275,7 +276,8 @@ def _release(connection: Connection, company: Company) -> None:
         )
 
 
-def _note(connection: Connection, company: Company, actor: str, action: str, facts: dict[str, Any]) -> None:
+def note(connection: Connection, company: Company, actor: str, action: str, facts: dict[str, Any]) -> None:
+    """Write into a company's timeline."""
     timeline.append(connection, company.tenant_id, "company", str(company.company_id), actor, action, facts)
 
 

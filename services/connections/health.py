@@ -8,9 +8,10 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from services.connections import companies, facts, meter, preflight
+from services.connections import companies, facts, meter, notices, preflight
 from services.connections.companies import Company
 from services.connections.meter import Spent
+from services.connections.notices import Notice
 from services.connections.preflight import Finding
 from services.ledger import pauses
 from services.ledger.operations import State
@@ -59,6 +60,7 @@ class Health:
     resting_until: datetime | None  # Intuit asked us to call less
     resting_reason: str | None
     token: TokenHealth | None
+    notices: list[Notice]  # told before the token in force ends
     operations: dict[str, int]  # by state
     oldest_unfinished_at: datetime | None
     drifted: int
@@ -89,6 +91,7 @@ def of(connection: Connection, company_id: UUID) -> Health:
         resting_until=resting.paused_until if resting else None,
         resting_reason=resting.paused_reason if resting else None,
         token=TokenHealth(*token) if token else None,
+        notices=notices.told(connection, company_id),
         operations=counts,
         oldest_unfinished_at=connection.execute(_OLDEST, found).scalar(),
         drifted=connection.execute(_LINKS, found).scalar_one(),

@@ -84,6 +84,15 @@ class TokenTold(Told):
     days_left: int
 
 
+class NoticeTold(Told):
+    """The admin was told that the authorization ends."""
+
+    days: int = Field(description="The band: 14, 7 or 2 days ahead.")
+    hard: bool = Field(description="Intuit's fixed end, which only a reconnect moves.")
+    ends_at: datetime
+    told_at: datetime
+
+
 class SpentTold(Told):
     """Metered reads of the running month."""
 
@@ -109,6 +118,7 @@ class HealthTold(Told):
     resting_until: datetime | None
     resting_reason: str | None
     token: TokenTold | None
+    notices: list[NoticeTold]
     operations: dict[str, int]
     oldest_unfinished_at: datetime | None
     drifted: int

@@ -41,4 +41,4 @@ CREATE TABLE token_notice (
   told_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
   PRIMARY KEY (company_id, ends_at, days)
 );
-SELECT protect('token_notice', 'SELECT', 'SELECT, INSERT, DELETE');
+SELECT protect('token_notice', 'SELECT', 'SELECT, INSERT');
