@@ -25,6 +25,7 @@ from services.cli import (
     processes,
     recovery,
 )
+from services.cli.chaos import command as chaos
 from services.cli.console import FAILED, fail
 from services.cli.demo import command
 from services.cli.errors import in_words
@@ -83,6 +84,7 @@ for process in (
     app.command(process.__name__, rich_help_panel="Processes")(process)
 app.command("doctor")(maintenance.doctor)
 app.command("recover")(recovery.recover)
+app.command("chaos")(chaos.chaos)
 
 
 def run() -> None:

@@ -6,6 +6,7 @@ the acceptance tests take the long one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -26,7 +27,8 @@ from services.quickbooks.oauth import TokenSet
 CLIENT_ID = "arena-client-id"
 CLIENT_SECRET = "arena-client-secret"  # noqa: S105 - of a sandbox app that exists on this machine only
 ACTOR = "arena"
-CUSTOMER, ITEM = "2", "3"  # ids in the books of a fresh sandbox company
+CUSTOMERS = {"cl-1": "2"}  # ids in the books of a fresh sandbox company
+ITEMS = {"svc": "3"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,16 @@ class Arena:
         self._send("POST", "/apps", {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET})
         self._send("PATCH", "/switches", {"limits": limits})
 
-    def join(self, tenant: str, realm: str, *, default: bool = True) -> UUID:
-        """Open and connect a company for the tenant, map client `cl-1` and service `svc`, switch sync on."""
+    def join(
+        self,
+        tenant: str,
+        realm: str,
+        *,
+        default: bool = True,
+        customers: Mapping[str, str] = CUSTOMERS,
+        items: Mapping[str, str] = ITEMS,
+    ) -> UUID:
+        """Open and connect a company for the tenant, map its clients and services, switch sync on."""
         self._send("POST", "/companies", {"realm": realm, "name": f"Company of {tenant}"})
         minted = self._send("POST", "/tokens", {"client_id": CLIENT_ID, "realm": realm})
         now = datetime.now(UTC)
@@ -73,19 +83,16 @@ class Arena:
             token_store.put(connection, self.vault, tenant, company.company_id, tokens)
             if default and not company.is_default:
                 companies.make_default(connection, company.company_id, ACTOR)
-            for kind, key, external_id in (("customer", "cl-1", CUSTOMER), ("item", "svc", ITEM)):
-                mappings.put(
-                    connection,
-                    tenant,
-                    company.company_id,
-                    (kind, key, ""),
-                    external_id=external_id,
-                    external_name=key,
-                    actor=ACTOR,
-                    on_mapping_set=_release,
-                )
+            for kind, ids in (("customer", customers), ("item", items)):
+                for key, external_id in ids.items():
+                    _map(connection, tenant, company.company_id, kind, key, external_id)
             settings.put(connection, tenant, TENANT, "auto_sync", True, actor=ACTOR)
         return company.company_id
+
+    def map(self, tenant: str, company_id: UUID, kind: str, key: str, external_id: str) -> None:
+        """Map one more client or service; what failed for want of it goes on."""
+        with self.database.transaction(tenant) as connection:
+            _map(connection, tenant, company_id, kind, key, external_id)
 
     def objects(self, realm: str, entity: str = "Invoice") -> list[dict[str, Any]]:
         """Everything of an entity in a company's books, raw."""
@@ -96,9 +103,9 @@ class Arena:
         """What the sandbox counted for a company."""
         return cast(dict[str, Any], self._send("GET", "/counters")["companies"].get(realm, {}))
 
-    def history(self, realm: str, entity: str, key: str) -> list[dict[str, Any]]:
-        """Every version of an object that the company's books have had, oldest first; `body` is None once deleted."""
-        found = self._send("GET", f"/companies/{realm}/history?entity={entity}&key={key}")
+    def history(self, realm: str, entity: str) -> list[dict[str, Any]]:
+        """Every version of every object of an entity that the books have had, oldest first; `body` None: deleted."""
+        found = self._send("GET", f"/companies/{realm}/history?entity={entity}")
         return cast(list[dict[str, Any]], found)
 
     def trouble(self, kind: str, **conditions: Any) -> str:
@@ -122,6 +129,21 @@ class Arena:
         answer = requests.request(method, self.control + path, json=body, timeout=30)
         answer.raise_for_status()
         return answer.json() if answer.content else None
+
+
+def _map(
+    connection: Connection, tenant: str, company_id: UUID, kind: str, key: str, external_id: str
+) -> None:
+    mappings.put(
+        connection,
+        tenant,
+        company_id,
+        (kind, key, ""),
+        external_id=external_id,
+        external_name=key,
+        actor=ACTOR,
+        on_mapping_set=_release,
+    )
 
 
 def _release(connection: Connection, tenant: str, cause: str) -> None:

@@ -38,6 +38,11 @@ class Crew:
         self._begins: dict[str, int] = {}
 
     @property
+    def environment(self) -> dict[str, str]:
+        """What every process gets, a command of an operator's too."""
+        return {**os.environ, "ALGASYNC_LOG_FORMAT": "json", **self.settings}
+
+    @property
     def names(self) -> list[str]:
         """Every process that was started and not ended by `end`, in the order of their first start."""
         return list(self._pids)
@@ -58,7 +63,7 @@ class Crew:
             self._pids[name] = spawn(
                 [sys.executable, "-m", "services.cli", name.split("-")[0]],
                 log=log,
-                environment={**os.environ, "ALGASYNC_LOG_FORMAT": "json", **self.settings, **settings},
+                environment={**self.environment, **settings},
                 dies_with_parent=signal.SIGTERM,
             )
 

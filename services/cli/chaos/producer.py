@@ -1,0 +1,69 @@
+"""Billing: emits the history, event by event, through every outage of the database."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError
+
+import outbox
+from services.cli.chaos.history import Emission
+from services.database import Database
+
+_REST: Final = 0.2  # seconds between two tries while the database is away
+
+
+class Producer(threading.Thread):
+    """Emits as many events as it is allowed to. An event is repeated under its id until its commit is certain."""
+
+    def __init__(self, database: Database, emissions: Sequence[Emission]) -> None:
+        super().__init__(name="producer", daemon=True)
+        self._database = database
+        self._emissions = emissions
+        self._allowed = threading.Semaphore(0)
+        self._stopped = threading.Event()
+        self.emitted = 0
+        self.failure: Exception | None = None
+        """What ended it, other than having nothing left to emit."""
+
+    def allow(self, number: int) -> None:
+        """Let it emit so many events more."""
+        self._allowed.release(number) if number else None
+
+    def stop(self) -> None:
+        """End it, whatever is left."""
+        self._stopped.set()
+        self._allowed.release()
+        self.join()
+
+    def run(self) -> None:
+        """Emit until nothing is left."""
+        try:
+            for emission in self._emissions:
+                self._allowed.acquire()
+                self.emit(emission)
+                if self._stopped.is_set():
+                    return
+        except Exception as error:
+            self.failure = error
+
+    def emit(self, emission: Emission) -> None:
+        """Emit one event, in a transaction of its own. Any thread may call this."""
+        while not self._stopped.is_set():
+            try:
+                with self._database.transaction(emission.tenant) as connection:
+                    outbox.emit(
+                        connection,
+                        emission.tenant,
+                        emission.type,
+                        emission.subject,
+                        emission.data,
+                        event_id=emission.event_id,
+                    )
+            except DBAPIError:
+                self._stopped.wait(_REST)  # it may be committed or not: the same id brings the same answer
+            else:
+                self.emitted += 1
+                return
