@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Literal
+from typing import Literal, TextIO, cast
 
 import structlog
+
+
+class _StandardError:
+    """Standard error as it is when a line is written; whoever redirects it later is obeyed."""
+
+    def write(self, text: str) -> int:
+        """Write to whatever is standard error now."""
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """Flush whatever is standard error now."""
+        sys.stderr.flush()
 
 
 def configure(log_format: Literal["json", "console"], level: str) -> None:
@@ -28,7 +40,7 @@ def configure(log_format: Literal["json", "console"], level: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _StandardError())),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
