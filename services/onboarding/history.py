@@ -77,19 +77,23 @@ _LINKED = text(
          FROM link l JOIN company c USING (company_id) WHERE l.tenant_id = :tenant"""
 )
 _HOME = text("SELECT home_currency FROM company WHERE company_id = :company")
+# Subqueries that must be asked row by row: a batch is small, the tables are new and large, and without statistics
+# PostgreSQL would read them whole for every batch.
 _LINK = text(
     """INSERT INTO link (tenant_id, company_id, kind, document_id, external_type, external_id, sync_token, number,
                          total, currency, state, snapshot, linked_via)
-       SELECT :tenant, :company, r.kind, r.id, o.entity, o.external_id, o.data ->> 'SyncToken', o.data ->> 'DocNumber',
+       SELECT :tenant, :company, r.kind, r.id, r.entity, r.external_id, o.data ->> 'SyncToken', o.data ->> 'DocNumber',
               (o.data ->> 'TotalAmt')::numeric, r.currency,
               CASE WHEN r.voided THEN 'voided' ELSE 'synced' END, o.data, 'onboarding'
          FROM jsonb_to_recordset(CAST(:rows AS jsonb))
               AS r (kind text, id text, external_id text, entity text, currency text, voided boolean)
-         JOIN onboarding_object o ON o.run_id = :run AND o.entity = r.entity AND o.external_id = r.external_id
-        WHERE NOT EXISTS (SELECT FROM link l WHERE l.tenant_id = :tenant AND l.kind = r.kind AND l.document_id = r.id)
+        CROSS JOIN LATERAL (SELECT data FROM onboarding_object
+                             WHERE run_id = :run AND entity = r.entity AND external_id = r.external_id LIMIT 1) AS o
+        WHERE (SELECT true FROM link l
+                WHERE l.tenant_id = :tenant AND l.kind = r.kind AND l.document_id = r.id LIMIT 1) IS NULL
           -- an export under way, or of unknown outcome, may have made another object
-          AND NOT EXISTS (SELECT FROM operation x WHERE x.tenant_id = :tenant AND x.document_kind = r.kind
-                             AND x.document_id = r.id AND x.outcome IN ('intended', 'unknown'))
+          AND (SELECT true FROM operation x WHERE x.tenant_id = :tenant AND x.document_kind = r.kind
+                  AND x.document_id = r.id AND x.outcome IN ('intended', 'unknown') LIMIT 1) IS NULL
        ON CONFLICT DO NOTHING
        RETURNING kind, document_id, external_id"""
 )
