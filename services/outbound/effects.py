@@ -57,20 +57,20 @@ def _form(kind: str) -> Rule:
 
 
 def _due_date(connection: Connection, tenant: str, changed: InvoiceDueDateChanged) -> Effect:
-    """The invoice with another due date is exported like any correction: only what differs is sent."""
+    """An export that was not sent yet carries the new date; one that was is changed in this field alone."""
     known = documents.get(connection, tenant, "invoice", changed.id)
-    if known.data is None:
-        return _by_hand(connection, tenant, changed)
     company_id, condition = _home(connection, tenant, [("invoice", changed.id)], known.client_id or "")
+    due_date = changed.date.isoformat()
     plan = Plan(
-        kind="export_invoice",
+        kind="change_due_date",
         queue="export",
         company_id=company_id,
         company_condition=condition,
-        supersedes=frozenset({"export_invoice"}),
+        payload={"due_date": due_date},
+        supersedes=frozenset({"change_due_date"}),
     )
-    data = known.data | {"due_date": changed.date.isoformat()}
-    return Effect(Description(data=data), [plan], {"due_date": changed.date.isoformat()})
+    data = None if known.data is None else known.data | {"due_date": due_date}
+    return Effect(Description(data=data), [plan], {"due_date": due_date, "reason": changed.reason})
 
 
 def _void(kind: str, export: str) -> Rule:

@@ -22,7 +22,7 @@ from services.outbound.books import Books
 from services.outbound.dossiers import Dossier
 from services.outbound.findings import problem
 from services.outbound.forms import CREDIT_MEMO, INVOICE, Form
-from services.outbound.handler import DUPLICATE_NUMBER, OutboundHandler, as_answer, decided, sent
+from services.outbound.handler import DUPLICATE_NUMBER, OutboundHandler, as_answer, asked, decided, sent
 from services.outbound.marker import bears, marker
 from services.outbound.words import label
 from services.quickbooks import calls, query
@@ -132,9 +132,10 @@ class ExportForm(OutboundHandler):
         edits = revisions.edited(link.snapshot, current, changed)
         if edits and not decided(operation, "overwrite") and not operation.repair:
             return Fail(troubles.edited(dossier, form, edits))
-        used, total = totals.used(form, current), totals.billed(form, dossier.document)
-        if total < used:
-            return Fail(troubles.used_more(dossier, form, used, total))
+        if "Line" in changed:
+            used, total = totals.used(form, current), totals.billed(form, dossier.document)
+            if total < used:
+                return Fail(troubles.used_more(dossier, form, used, total))
         return Send(
             calls.update_sparse(
                 form.entity,
@@ -154,7 +155,6 @@ class ExportForm(OutboundHandler):
         document = dossier.document
         answered = reply.one(_TYPES[form.entity])
         assert operation.company_id is not None
-        assert document.currency is not None
         books = books_.load(connection, operation.company_id, document.client_id or "")
         link = Link(
             tenant_id=operation.tenant_id,
@@ -166,9 +166,10 @@ class ExportForm(OutboundHandler):
             sync_token=str(answered.sync_token),
             number=answered.doc_number,
             total=answered.total_amt or Decimal(0),
-            currency=document.currency,
+            currency=document.currency or (dossier.link.currency if dossier.link else None),
             state="synced",
             snapshot=dict(reply.data[form.entity]),
+            linked_via=dossier.link.linked_via if dossier.link else "export",
             operation_id=operation.operation_id,
         )
         links.put(connection, link)
@@ -181,7 +182,8 @@ class ExportForm(OutboundHandler):
             "currency": link.currency,
             "company": books.realm_id,
         }
-        differs = totals.differs(operation, form, document, answered)
+        whole = "Line" in asked(reply)
+        differs = totals.differs(operation, form, document, answered) if whole else None
         return Settled(note, [differs] if differs is not None else [])
 
     def find(self, operation: Operation, look: Look) -> Found:

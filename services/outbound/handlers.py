@@ -7,6 +7,7 @@ from typing import Final
 
 from services.ledger.ports import Handler
 from services.outbound.apply_credit import ApplyCredit
+from services.outbound.change_due_date import CHANGE_DUE_DATE
 from services.outbound.export_form import EXPORT_CREDIT_MEMO, EXPORT_INVOICE
 from services.outbound.export_payment import ExportPayment
 from services.outbound.reverse_payment import ReversePayment
@@ -18,6 +19,7 @@ from services.outbound.void_invoice import VoidInvoice
 _ALL: tuple[Handler, ...] = (
     EXPORT_INVOICE,
     EXPORT_CREDIT_MEMO,
+    CHANGE_DUE_DATE,
     ExportPayment(),
     ApplyCredit(),
     UnapplyCredit(),

@@ -20,7 +20,6 @@ from services.quickbooks.reply import Reply
 RECIPES: Final[Mapping[str, str]] = {
     "InvoiceWrittenOff": "Enter a credit memo in QuickBooks dated {date} on your bad-debt item over {amount}, "
     "and apply it to the invoice.",
-    "InvoiceDueDateChanged": "Change the due date of the invoice in QuickBooks to {date}.",
     "CreditApplied": "Enter a credit memo in QuickBooks dated {date} over {amount} on the item you use for such "
     "credit, and apply it to the invoice.",
     "CreditUnapplied": "Un-apply and delete the credit memo of {amount} that was entered for this in QuickBooks.",
@@ -35,7 +34,6 @@ RECIPES: Final[Mapping[str, str]] = {
 }
 _WORDS: Final[Mapping[str, str]] = {
     "InvoiceWrittenOff": "was written off",
-    "InvoiceDueDateChanged": "has another due date",
     "CreditApplied": "was applied from a source that QuickBooks does not know",
     "CreditUnapplied": "was taken back",
     "CreditExpired": "expired",

@@ -144,6 +144,7 @@ def test_what_follows_a_document_follows_it_to_its_company(workbench: Workbench)
     assert workbench.last("payment", "pay-1").company_id == workbench.company_id
     workbench.say("invoice.due_date_changed", DUE)
     assert workbench.objects()[0]["DueDate"] == "2026-12-24"
+    assert workbench.reads == 1, "the payment moved the invoice's token"
     workbench.say("invoice.finalized", invoice("inv-2"), settle=False)
     assert workbench.last("invoice", "inv-2").company_id == company_id
 
@@ -166,4 +167,19 @@ def test_a_due_date_change_before_the_export_goes_with_it(workbench: Workbench) 
     workbench.say("invoice.finalized", invoice("inv-1"), settle=False)
     workbench.say("invoice.due_date_changed", DUE)
     assert workbench.objects()[0]["DueDate"] == "2026-12-24"
-    assert [one.state for one in workbench.operations("inv-1")] == ["skipped", "succeeded"]
+    assert [(one.state, one.reason_code) for one in workbench.operations("inv-1")] == [
+        ("succeeded", None),
+        ("skipped", "nothing_changed"),
+    ]
+
+
+def test_a_due_date_change_touches_nothing_else_of_a_linked_invoice(workbench: Workbench) -> None:
+    """An invoice of the bookkeeper's, with lines and notes of its own: only the date is another."""
+    linked(workbench, "inv-1")
+    (before,) = workbench.objects()
+    workbench.say("invoice.due_date_changed", DUE)
+    (after,) = workbench.objects()
+    changed = {name for name in after if after[name] != before.get(name)}
+    assert changed - {"MetaData"} == {"DueDate", "SyncToken"}
+    workbench.say("invoice.due_date_changed", DUE | {"id": "inv-9"})
+    assert workbench.outcome("invoice", "inv-9") == ("failed", "unlinked_before_cutover")
