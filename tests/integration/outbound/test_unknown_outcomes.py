@@ -125,3 +125,13 @@ def test_asking_that_fails_leaves_the_outcome_unknown(workbench: Workbench) -> N
     assert workbench.operations()[0].outcome == "unknown"
     workbench.settle()
     assert len(workbench.objects()) == 1
+
+
+def test_a_correction_that_comes_before_the_answer_is_no_difference(workbench: Workbench) -> None:
+    """Billing corrects the invoice while the answer to its first export is lost: both go through, nobody is alarmed."""
+    lose_the_answer(workbench)
+    workbench.say("invoice.corrected", invoice("inv-1", net=18500), settle=False)
+    workbench.settle()
+    assert [one.state for one in workbench.operations("inv-1")] == ["succeeded", "succeeded"]
+    assert workbench.objects()[0]["TotalAmt"] == 185.0
+    assert workbench.codes() == []
