@@ -60,7 +60,7 @@ def take(
     tokens = context.intuit.application.webhook_verifier_tokens
     if not tokens:
         raise ApiError(
-            503,
+            401,
             "no_verifier_token",
             "nothing was taken: QBO_WEBHOOK_VERIFIER_TOKEN is not set, so nobody can tell whether this is from Intuit."
             " Copy the token from the webhooks page of your app at developer.intuit.com",

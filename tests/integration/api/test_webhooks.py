@@ -179,7 +179,7 @@ def test_tokens_are_changed_without_a_gap(told: Served) -> None:
 def test_without_a_token_nothing_is_taken(served: Served) -> None:
     """Not even an unsigned post: Intuit is told to come again, the operator which setting is missing."""
     answer = served.nobody("POST", PATH, data=b"[]")
-    assert (answer.status_code, answer.json()["code"]) == (503, "no_verifier_token")
+    assert (answer.status_code, answer.json()["code"]) == (401, "no_verifier_token")
     assert "QBO_WEBHOOK_VERIFIER_TOKEN" in answer.json()["detail"]
 
 
