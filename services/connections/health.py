@@ -31,6 +31,7 @@ _OLDEST = text(
     """SELECT min(created_at) FROM operation
         WHERE company_id = :company AND state IN ('queued', 'running', 'waiting', 'scheduled')"""
 )
+_NEXT_CYCLE = text("SELECT due_at FROM change_feed WHERE company_id = :company")
 _LINKS = text(
     "SELECT count(*) FROM link WHERE company_id = :company AND state IN ('drift', 'external_voided')"
 )
@@ -63,6 +64,7 @@ class Health:
     notices: list[Notice]  # told before the token in force ends
     operations: dict[str, int]  # by state
     oldest_unfinished_at: datetime | None
+    next_cycle_at: datetime | None  # None before the first
     drifted: int
     exceptions_open: int
     reads_this_month: Spent
@@ -94,6 +96,7 @@ def of(connection: Connection, company_id: UUID) -> Health:
         notices=notices.told(connection, company_id),
         operations=counts,
         oldest_unfinished_at=connection.execute(_OLDEST, found).scalar(),
+        next_cycle_at=connection.execute(_NEXT_CYCLE, found).scalar(),
         drifted=connection.execute(_LINKS, found).scalar_one(),
         exceptions_open=connection.execute(_EXCEPTIONS, found).scalar_one(),
         reads_this_month=meter.spent(connection, company_id),

@@ -44,6 +44,19 @@ class Intuit:
         return self.application.callback(self.configuration)
 
     @property
+    def hindrance(self) -> str | None:
+        """Why nobody can connect, whatever the credentials: a sentence, or None."""
+        at_intuit = (
+            self.configuration.environment == "production" and not self.configuration.quickbooks_authorize_url
+        )
+        if at_intuit and not self.redirect_uri.startswith("https://"):
+            return (
+                f"Intuit's production sends browsers to https addresses only, and ours is {self.redirect_uri};"
+                " the operator sets QBO_REDIRECT_URI, or ALGASYNC_PUBLIC_URL, to where browsers reach us by https"
+            )
+        return None
+
+    @property
     def timeouts(self) -> Timeouts:
         """How long a call to QuickBooks may take, from the settings."""
         seconds = self.configuration.call_seconds

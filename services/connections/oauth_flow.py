@@ -149,9 +149,11 @@ def begin(
 ) -> Ticket:
     """Open the way for one browser; with `company_id` to reconnect just that company.
 
-    Raises `Refusal`: `config_missing` without credentials, or naming the field at fault.
+    Raises `Refusal`: `config_missing` without credentials or a redirect URI for Intuit, or naming the field at fault.
     """
     credentials.resolve(connection, intuit.vault, intuit.application, tenant)
+    if intuit.hindrance is not None:
+        raise conflict("config_missing", intuit.hindrance)
     if return_to and not intuit.application.may_return_to(return_to):
         raise invalid(
             "return_to",

@@ -52,6 +52,13 @@ def _findings(preferences: Preferences) -> Iterator[Finding]:
             " field on its forms nor warns of duplicates.",
             f"{SALES} > Sales form content > Custom transaction numbers",
         )
+    yield Finding(
+        "invoice_reminders",
+        False,
+        "Whether QuickBooks itself reminds customers of open invoices cannot be read from here; clients whom billing"
+        " reminds too would hear twice.",
+        f"{SALES} > Reminders > Automatic invoice reminders",
+    )
     if books and books.book_close_date:
         yield Finding(
             "books_closed",

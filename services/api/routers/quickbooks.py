@@ -14,6 +14,7 @@ from services.api.targets import company_of
 from services.api.work import Manager, Reader, Work, entitled
 from services.connections import companies, credentials, health, oauth_flow
 from services.connections.application import public_url
+from services.inbound import cycles
 from services.ledger import timeline
 from services.quickbooks.oauth import SCOPE
 
@@ -109,9 +110,28 @@ class FindingTold(Told):
     place: str
 
 
+class CycleTold(Told):
+    """One reading of what changed in QuickBooks; complete only when everything in its window was seen."""
+
+    number: int
+    cause: str = Field(description="schedule, webhook or request.")
+    state: str = Field(description="running, complete or incomplete.")
+    reason: str | None = Field(description="Why it is incomplete.")
+    asked_from: datetime
+    cursor_after: datetime | None = Field(description="Seen until here, by Intuit's clock.")
+    outcomes: dict[str, int] = Field(
+        description="What the changes were: new, seen, echo, unlinked, unmapped."
+    )
+    reads: int
+    started_at: datetime
+    finished_at: datetime | None
+
+
 class HealthTold(Told):
     """The Sync Health card."""
 
+    last_cycle: CycleTold | None = Field(default=None, description="Last Sync Cycle; null before the first.")
+    next_cycle_at: datetime | None
     company: CompanyTold
     auto_sync: bool
     paused: list[str]
@@ -209,9 +229,11 @@ def show_company(realm: str, work: Reader) -> CompanyTold:
 def show_health(realm: str, work: Reader) -> HealthTold:
     """Everything on the Sync Health card."""
     with work.transaction() as connection:
-        return HealthTold.model_validate(
-            health.of(connection, company_of(work, connection, realm).company_id)
-        )
+        company_id = company_of(work, connection, realm).company_id
+        card = HealthTold.model_validate(health.of(connection, company_id))
+        for cycle in cycles.page(connection, company_id, limit=1):
+            card.last_cycle = CycleTold.model_validate(cycle)
+        return card
 
 
 @router.get("/companies/{realm}/timeline", response_model=TimelineTold)
@@ -256,8 +278,8 @@ def _credentials(work: Work, connection: Connection) -> CredentialsTold:
     found = credentials.status(connection, intuit.vault, intuit.application, work.tenant)
     return CredentialsTold(
         ready=found.ready,
-        can_connect=found.ready,
-        reason=found.reason,
+        can_connect=found.ready and intuit.hindrance is None,
+        reason=found.reason or intuit.hindrance,
         source=found.source,
         client_id=found.client_id,
         client_secret=found.client_secret,

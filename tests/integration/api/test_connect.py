@@ -10,6 +10,7 @@ import requests
 
 from services.api.keys import Scope
 from services.connections import companies
+from services.inbound import schedule
 from tests.support.api import OTHER, TENANT, Caller, Served
 from tests.support.intuit import APP, GB, US, decide
 
@@ -207,7 +208,25 @@ def test_health_card(served: Served) -> None:
     assert card["operations"]["queued"] == 0
     assert (card["auto_sync"], card["paused"], card["exceptions_open"]) == (False, ["tenant"], 0)
     assert card["reads_this_month"] == {"total": 2, "by_operation": {"read": 2}}
-    assert {finding["code"] for finding in card["findings"]} >= {"class_tracking", "department_tracking"}
+    codes = {finding["code"] for finding in card["findings"]}
+    assert codes >= {"class_tracking", "department_tracking", "invoice_reminders"}
+    assert all(finding["place"] for finding in card["findings"])
+    assert (card["last_cycle"], card["next_cycle_at"], card["notices"]) == (None, None, [])
+
+
+def test_health_card_shows_the_last_cycle(served: Served) -> None:
+    """Its number, why it ran and how far it is; and when the next one comes."""
+    saves(served.manager)
+    connects(served.manager)
+    with served.fleet.transaction("*") as connection:
+        assert schedule.open_due(connection) == 0  # automatic sync is off
+        [company] = companies.listed(connection, TENANT)
+        assert schedule.wake(connection, company.company_id, "request")
+        assert schedule.open_due(connection) == 1
+    card = served.manager.get(f"/v1/quickbooks/companies/{US}/health")
+    cycle = card["last_cycle"]
+    assert (cycle["number"], cycle["cause"], cycle["state"]) == (1, "request", "running")
+    assert card["next_cycle_at"] > cycle["started_at"]
 
 
 def test_health_of_an_expired_company(served: Served) -> None:

@@ -9,6 +9,8 @@ from pydantic import ValidationError
 
 from services.configuration import Configuration
 from services.connections.application import Application
+from services.connections.intuit import Intuit
+from services.connections.vault import Vault, new_key
 
 ALLOWED = Application(return_to=["https://psa.example/settings", "http://127.0.0.1:3000"])
 
@@ -75,3 +77,36 @@ def test_redirect_uri_is_shown_exactly() -> None:
     assert Application().callback(configuration) == "https://sync.example/v1/quickbooks/callback"
     given = Application(redirect_uri="https://psa.example/api/integrations/qbo/callback")
     assert given.callback(configuration) == "https://psa.example/api/integrations/qbo/callback"
+
+
+@pytest.mark.parametrize(
+    ("environment", "redirect_uri", "authorize", "fits"),
+    [
+        ("production", "https://sync.example/v1/quickbooks/callback", "", True),
+        ("production", "http://sync.example/v1/quickbooks/callback", "", False),
+        (
+            "production",
+            "http://127.0.0.1/callback",
+            "http://127.0.0.1:9000/connect",
+            True,
+        ),  # not Intuit's own
+        ("sandbox", "http://localhost:8400/v1/quickbooks/callback", "", True),
+    ],
+)
+def test_production_needs_https(environment: str, redirect_uri: str, authorize: str, fits: bool) -> None:
+    """Where Intuit would refuse the redirect URI, the sentence says so and names the setting to mend."""
+    settings = Configuration(environment=environment, quickbooks_authorize_url=authorize)
+    found = Intuit(settings, Application(redirect_uri=redirect_uri), Vault([new_key()])).hindrance
+    assert (found is None) == fits
+    assert found is None or "QBO_REDIRECT_URI" in found
+
+
+def test_verifier_tokens_are_read_as_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Comma separated, blanks forgiven, and never shown."""
+    monkeypatch.setenv("QBO_WEBHOOK_VERIFIER_TOKEN", "fake-new , fake-old,")
+    application = Application()
+    assert [token.get_secret_value() for token in application.webhook_verifier_tokens] == [
+        "fake-new",
+        "fake-old",
+    ]
+    assert "fake" not in repr(application)
