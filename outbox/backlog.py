@@ -84,14 +84,17 @@ class Backlog:
 
         When some were `put_back`, no floor moves.
         """
-        counts = Counter(event.stream for event in claim.events)
         with self._changed:
             self._add(taken_by_broker)
             for stream, floor, room in wanted:
                 reached = floor if put_back else claim.passed.get(stream, floor)
                 self._floors[stream] = min(reached, self._noticed.get(stream, reached))
                 self._taken.discard(stream)
-                if self._noticed.pop(stream, None) is not None or put_back or counts[stream] == room:
+                if (
+                    self._noticed.pop(stream, None) is not None
+                    or put_back
+                    or claim.counts.get(stream) == room
+                ):
                     self._ready.append(stream)
                 else:
                     self._resting.add(stream)

@@ -194,7 +194,7 @@ class Lane(threading.Thread):
         connection = self._session()
         # Accounting events are facts for whoever listens. With no listener they are facts all the same, and the
         # feed keeps them; a billing event that no queue takes is a fault of the topology.
-        for place in [place for place in receipt.returned if events[place].stream.exchange == "accounting"]:
+        for place in [place for place in receipt.returned if events[place].exchange == "accounting"]:
             del receipt.returned[place]
         if receipt.unknown:
             store.put_back(connection, [events[place].event_id for place in receipt.unknown])
@@ -206,14 +206,12 @@ class Lane(threading.Thread):
             )
             _report(events, receipt)
         confirmed = [events[place] for place in receipt.confirmed] if receipt.troubled else events
-        feed = [event.event_id for event in confirmed if event.stream.exchange == "accounting"]
+        feed = [event.event_id for event in confirmed if event.exchange == "accounting"]
         if feed:
             store.move_to_feed(connection, feed)
             metrics.PUBLISHED.labels("accounting").inc(len(feed))
         metrics.PUBLISHED.labels("billing").inc(len(confirmed) - len(feed))
-        return {
-            event.event_id: event.stream.tenant for event in confirmed if event.stream.exchange == "billing"
-        }
+        return {event.event_id: event.tenant for event in confirmed if event.exchange == "billing"}
 
     def _session(self) -> Connection:
         if self._connection is None or self._connection.closed:
@@ -232,16 +230,10 @@ class Lane(threading.Thread):
 
 
 def _message(event: Event) -> Message:
-    (tenant, exchange), traceparent = event.stream, event.traceparent
+    event_id, tenant, exchange, _, _, type_, body, traceparent = event
     headers = {"tenant": tenant} if traceparent is None else {"tenant": tenant, "traceparent": traceparent}
     return Message(
-        exchange,
-        event.type,
-        event.event_id,
-        f"{PREFIX}{exchange}.{event.type}",
-        CONTENT_TYPE,
-        event.body.encode(),
-        headers,
+        exchange, type_, event_id, f"{PREFIX}{exchange}.{type_}", CONTENT_TYPE, body.encode(), headers
     )
 
 
@@ -255,7 +247,7 @@ def _report(events: Sequence[Event], receipt: Receipt) -> None:
         (metrics.NACKED, receipt.nacked, "refused_by_broker"),
     ):
         for exchange in store.EXCHANGES:
-            of_exchange = [place for place in places if events[place].stream.exchange == exchange]
+            of_exchange = [place for place in places if events[place].exchange == exchange]
             if of_exchange:
                 counter.labels(exchange).inc(len(of_exchange))
                 first = of_exchange[0]

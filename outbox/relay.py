@@ -47,6 +47,7 @@ _OPTIONS: Final = " ".join(
         "idle_in_transaction_session_timeout": 30_000,
         "enable_seqscan": "off",
         "enable_bitmapscan": "off",
+        "enable_indexonlyscan": "off",
         "enable_sort": "off",
         "enable_hashjoin": "off",
         "enable_mergejoin": "off",

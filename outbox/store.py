@@ -2,14 +2,16 @@
 
 All of them find rows by an index position that only moves forward, or by primary key. None walks over rows that are
 finished already, so a snapshot that somebody holds elsewhere (a dump, a report) does not slow them down, although
-PostgreSQL may not remove those rows while it lasts.
+PostgreSQL may not remove those rows while it lasts. Statistics know nothing of that, so a statement asks for an order
+that only the right index has: NULLS FIRST is that of `outbox_event_fresh`, and no column is ever null.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 import psycopg
@@ -52,11 +54,13 @@ class Seen:
 
 
 class Event(NamedTuple):
-    """One claimed row."""
+    """One claimed row, in the order of the columns."""
 
     event_id: str
-    stream: Stream
-    position: Position
+    tenant: str
+    exchange: str
+    xid: int
+    id: int
     type: str
     body: str
     traceparent: str | None
@@ -64,12 +68,14 @@ class Event(NamedTuple):
 
 @dataclass(slots=True)
 class Claim:
-    """Events locked and marked in an open transaction. `passed`: to where the floor of a stream may move.
+    """Events locked and marked in an open transaction, in the order in which they were written.
 
-    It does not move where another relay holds rows: if that one dies, they are to be found.
+    `counts` says how many of each stream. `passed` says to where the floor of a stream may move: not past rows that
+    another relay holds, for if that one dies, they are to be found.
     """
 
     events: list[Event] = field(default_factory=list)
+    counts: dict[Stream, int] = field(default_factory=dict)
     passed: dict[Stream, Position] = field(default_factory=dict)
 
 
@@ -84,12 +90,18 @@ class Wanted(NamedTuple):
 _DISCOVER: Final = """
     WITH page AS MATERIALIZED (
       SELECT tenant_id, exchange, xid, id FROM outbox_event
-       WHERE due_at IS NULL AND (xid, id) > (%(xid)s::text::xid8, %(id)s) ORDER BY xid, id LIMIT %(limit)s
+       WHERE due_at IS NULL AND (xid, id) > (%(xid)s::text::xid8, %(id)s)
+       ORDER BY xid NULLS FIRST, id NULLS FIRST LIMIT %(limit)s
     )
     SELECT 'new', tenant_id, exchange, NULL, NULL::bigint FROM page GROUP BY tenant_id, exchange
      UNION ALL
-    SELECT 'late', tenant_id, exchange, xid::text, NULL FROM outbox_event
-     WHERE due_at IS NULL AND xid = ANY (%(missing)s::text[]::xid8[]) GROUP BY tenant_id, exchange, xid
+    SELECT 'late', e.tenant_id, e.exchange, m.xid::text, NULL
+      FROM unnest(%(missing)s::text[]::xid8[]) AS m (xid)
+     CROSS JOIN LATERAL (
+       SELECT tenant_id, exchange FROM outbox_event o
+        WHERE o.due_at IS NULL AND o.xid = m.xid
+        ORDER BY o.xid NULLS FIRST, o.id NULLS FIRST LIMIT 1000000) AS e
+     GROUP BY e.tenant_id, e.exchange, m.xid
      UNION ALL
     (SELECT 'last', NULL, NULL, xid::text, id FROM page ORDER BY xid DESC, id DESC LIMIT 1)
      UNION ALL
@@ -130,7 +142,8 @@ _PENDING: Final = """
      CROSS JOIN LATERAL (
        SELECT FROM outbox_event e
         WHERE e.tenant_id = w.tenant_id AND e.exchange = w.exchange AND e.due_at IS NULL
-          AND (e.xid, e.id) > (w.xid, w.id) LIMIT 1) AS left_over
+          AND (e.xid, e.id) > (w.xid, w.id)
+        ORDER BY e.xid, e.id LIMIT 1) AS left_over
 """
 
 
@@ -142,7 +155,7 @@ def pending(connection: Connection, streams: dict[Stream, Position]) -> set[Stre
 
 # `seen` without locks, so that rows which another relay holds are noticed: a floor must never pass them. The rows are
 # marked before they are published, and the transaction commits after: if it does not, they were never marked. A row is
-# found again by its place (ctid), which the lock keeps.
+# found again by its place (ctid), which the lock keeps; `due_at IS NULL` is put so that no partial index matches it.
 _CLAIM: Final = """
     WITH seen AS MATERIALIZED (
       SELECT w.tenant_id, w.exchange, e.place
@@ -155,12 +168,13 @@ _CLAIM: Final = """
           ORDER BY e.xid, e.id LIMIT w.room) AS e
     ), locked AS MATERIALIZED (
       SELECT o.ctid AS place FROM outbox_event o
-       WHERE o.ctid = ANY (ARRAY(SELECT place FROM seen)) AND o.due_at IS NULL FOR UPDATE SKIP LOCKED
+       WHERE o.ctid = ANY (ARRAY(SELECT place FROM seen)) AND coalesce(o.due_at, '-infinity') = '-infinity'
+         FOR UPDATE SKIP LOCKED
     ), claimed AS (
       UPDATE outbox_event o SET published_at = clock_timestamp(), publications = 1,
              due_at = clock_timestamp() + %s * interval '1 second'
        WHERE o.ctid = ANY (ARRAY(SELECT place FROM locked))
-      RETURNING o.event_id::text, o.tenant_id, o.exchange, o.xid::text, o.id, o.type, o.body, o.traceparent
+      RETURNING o.event_id::text, o.tenant_id, o.exchange, o.xid::text::bigint, o.id, o.type, o.body, o.traceparent
     )
     SELECT * FROM claimed
      UNION ALL
@@ -171,19 +185,24 @@ _CLAIM: Final = """
 def claim(connection: Connection, wanted: Sequence[Wanted], interval: float) -> Claim:
     """Lock new rows of several streams and mark them published, due again after `interval` seconds."""
     arguments = _columns((*stream, str(floor.xid), floor.id, room) for stream, floor, room in wanted)
-    events: list[Event] = []
-    seen: dict[Stream, int] = {}
-    for event_id, tenant, exchange, xid, number, *content in connection.execute(
-        _CLAIM, (*arguments, interval)
-    ).fetchall():
-        if event_id is None:
-            seen[Stream(tenant, exchange)] = number
-        else:
-            events.append(Event(event_id, Stream(tenant, exchange), Position(int(xid), number), *content))
-    events.sort(key=lambda event: event.position)
-    claimed = Counter(event.stream for event in events)
-    passed = {event.stream: event.position for event in events if claimed[event.stream] == seen[event.stream]}
-    return Claim(events, passed)
+    rows = connection.execute(_CLAIM, (*arguments, interval)).fetchall()
+    seen = {Stream(row[1], row[2]): row[4] for row in rows if row[0] is None}
+    events = sorted(map(Event._make, (row for row in rows if row[0] is not None)), key=_written_at)
+    counts = Counter(map(_stream_of, events))
+    last = {_stream_of(event): event for event in events}
+    return Claim(
+        events,
+        {Stream(*key): count for key, count in counts.items()},
+        {
+            Stream(*key): Position(*_written_at(last[key]))
+            for key in last
+            if counts[key] == seen[Stream(*key)]
+        },
+    )
+
+
+_stream_of: Final[Callable[[Event], tuple[str, str]]] = itemgetter(1, 2)
+_written_at: Final[Callable[[Event], tuple[int, int]]] = itemgetter(3, 4)
 
 
 # --- what became of the claimed rows, inside the transaction that claimed them ---
@@ -251,14 +270,15 @@ def sweep(connection: Connection, event_ids: Sequence[str]) -> list[str]:
 
 # --- what is due again: refused before, or published and not taken over in time ---
 
+# now() and not clock_timestamp(): only what is fixed for a statement can bound the part of an index that is read
 _FIRST_DUE: Final = """
-    SELECT due_at::text, due_at <= clock_timestamp(),
-           least(due_at, clock_timestamp() - interval '1 minute')::text
-      FROM outbox_event WHERE due_at >= %s::text::timestamptz ORDER BY due_at LIMIT 1
+    SELECT due_at IS NOT NULL, least(due_at, now() - interval '1 minute')::text
+      FROM (SELECT min(due_at) FROM outbox_event
+             WHERE due_at >= %s::text::timestamptz AND due_at <= now()) AS first (due_at)
 """
 _LOCK_DUE: Final = """
     SELECT event_id::text, published_at IS NOT NULL FROM outbox_event
-     WHERE due_at >= %s::text::timestamptz AND due_at <= clock_timestamp()
+     WHERE due_at >= %s::text::timestamptz AND due_at <= now()
      ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED
 """
 _MORE_UNDER_WAY_THAN: Final = """
@@ -278,7 +298,7 @@ _CLAIM_DUE: Final = """
            due_at = clock_timestamp()
                     + interval '1 second' * least(%(first)s * 2 ^ least(publications, 30), %(longest)s)
      WHERE event_id = ANY (%(ids)s::text[]::uuid[])
-    RETURNING event_id::text, tenant_id, exchange, xid::text, id, type, body, traceparent
+    RETURNING event_id::text, tenant_id, exchange, xid::text::bigint, id, type, body, traceparent
 """
 
 
@@ -304,7 +324,8 @@ def first_due(connection: Connection, floor: str) -> tuple[bool, str]:
     Whoever sets a due time commits within a minute, so a floor a minute back passes nothing.
     """
     row = connection.execute(_FIRST_DUE, (floor,)).fetchone()
-    return (row[1], row[2]) if row else (False, floor)
+    assert row is not None
+    return row[0], row[1]
 
 
 def lock_due(connection: Connection, floor: str, limit: int) -> Due:
@@ -332,12 +353,7 @@ def postpone(connection: Connection, event_ids: Sequence[str], schedule: Schedul
 def claim_due(connection: Connection, event_ids: Collection[str], schedule: Schedule) -> list[Event]:
     """Mark locked rows as published once more."""
     values = {"ids": list(event_ids), "first": schedule.first, "longest": schedule.longest}
-    return [
-        Event(event_id, Stream(tenant, exchange), Position(int(xid), row_id), type_, body, traceparent)
-        for event_id, tenant, exchange, xid, row_id, type_, body, traceparent in connection.execute(
-            _CLAIM_DUE, values
-        )
-    ]
+    return [Event._make(row) for row in connection.execute(_CLAIM_DUE, values)]
 
 
 # --- how things stand ---
@@ -349,7 +365,8 @@ _RELAY_COUNT: Final = """
 """
 _OLDEST: Final = """
     SELECT extract(epoch FROM clock_timestamp() - created_at) FROM outbox_event
-     WHERE due_at IS NULL AND (xid, id) > (%s::text::xid8, %s) ORDER BY xid, id LIMIT 1
+     WHERE due_at IS NULL AND (xid, id) > (%s::text::xid8, %s)
+     ORDER BY xid NULLS FIRST, id NULLS FIRST LIMIT 1
 """
 
 

@@ -127,7 +127,9 @@ def _collect(model: type[BaseModel], found: dict[str, list[Field]]) -> None:
         kind, nullable, part, allowed = _kind(hints[name])
         presence = "required" if field.is_required() else "optional" if nullable else "default"
         rows.append(
-            Field(model.__name__, field.alias or name, kind, presence, part and part.__name__, allowed)
+            Field(
+                model.__name__, field.alias or name, kind, presence, part.__name__ if part else None, allowed
+            )
         )
         if part is not None:
             _collect(part, found)

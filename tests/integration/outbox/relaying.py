@@ -57,6 +57,10 @@ class Queue:
         """Lose what it holds, as a broker does whose disk was wiped."""
         self._channel.queue_purge(self.name)
 
+    def grows(self, beyond: int, *, timeout: float = 30) -> None:
+        """Wait until it holds more messages than that."""
+        eventually(lambda: self.depth > beyond, timeout, what=f"{self.name} holds more than {beyond}")
+
     @property
     def depth(self) -> int:
         """Messages in it."""
@@ -95,7 +99,8 @@ class Queue:
 
 def settings(queue: str = "intake", **changes: Any) -> Settings:
     """A relay's settings with little patience, for tests."""
-    return Settings(**({"intake_queue": queue, "patience": 5.0} | changes))
+    values: dict[str, Any] = {"intake_queue": queue, "patience": 5.0} | changes
+    return Settings(**values)
 
 
 def schedule(first: float, longest: float) -> Schedule:
@@ -161,15 +166,16 @@ def count(owner: Session, condition: str = "true") -> int:
     return int(row[0])
 
 
+def becomes(owner: Session, condition: str, number: int, *, timeout: float = 10) -> None:
+    """Wait until that many rows meet a condition."""
+    eventually(lambda: count(owner, condition) == number, timeout, what=f"{number} rows where {condition}")
+
+
 def published(owner: Session, number: int, *, timeout: float = 20) -> None:
     """Wait until that many rows are marked published."""
-    eventually(
-        lambda: count(owner, "published_at IS NOT NULL") == number,
-        timeout,
-        what=f"{number} events are published",
-    )
+    becomes(owner, "published_at IS NOT NULL", number, timeout=timeout)
 
 
 def empty(owner: Session, *, timeout: float = 20) -> None:
     """Wait until the outbox holds nothing."""
-    eventually(lambda: count(owner) == 0, timeout, what="the outbox is empty")
+    becomes(owner, "true", 0, timeout=timeout)

@@ -54,7 +54,12 @@ def test_a_cursor_misses_no_late_commit(database_url: str, fleet: Database, owne
         ThreadPoolExecutor(1) as pool,
     ):
         one.execute(APPEND, ([first],))
-        later = pool.submit(lambda: (two.execute(APPEND, ([second],)), two.commit()))
+
+        def append_second() -> None:
+            two.execute(APPEND, ([second],))
+            two.commit()
+
+        later = pool.submit(append_second)
         waiting = """SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database
                       WHERE d.datname = current_database() AND locktype = 'advisory' AND NOT granted"""
         eventually(lambda: owner.execute(waiting).fetchone() == (1,), what="the second append waits")

@@ -17,7 +17,7 @@ def billing(tenant: str) -> Stream:
 def rows(stream: Stream, first: int, count: int) -> list[Event]:
     """Claimed events of one stream, numbered from `first` on."""
     return [
-        Event(f"{stream.tenant}-{n}", stream, Position(1, n), "invoice.voided.v1", "{}", None)
+        Event(f"{stream.tenant}-{n}", *stream, 1, n, "invoice.voided.v1", "{}", None)
         for n in range(first, first + count)
     ]
 
@@ -35,15 +35,15 @@ def publish(backlog: Backlog, batch: int, left: dict[Stream, int]) -> dict[Strea
     if not wanted:
         return None
     events: list[Event] = []
-    for stream, _, room in wanted:
-        events += rows(stream, 1_000_000 - left[stream], min(room, left[stream]))
-    passed = {event.stream: event.position for event in events}
-    arrived = {event.event_id: event.stream.tenant for event in events if event.stream.exchange == "billing"}
-    backlog.settled(wanted, Claim(events, passed), arrived, put_back=False)
     went: dict[Stream, int] = {}
-    for event in events:
-        went[event.stream] = went.get(event.stream, 0) + 1
-        left[event.stream] -= 1
+    for stream, _, room in wanted:
+        size = min(room, left[stream])
+        events += rows(stream, 1_000_000 - left[stream], size)
+        left[stream] -= size
+        if size:
+            went[stream] = size
+    arrived = {event.event_id: event.tenant for event in events if event.exchange == "billing"}
+    backlog.settled(wanted, Claim(events, went, dict.fromkeys(went, Position(1, 1))), arrived, put_back=False)
     return went
 
 
@@ -108,7 +108,7 @@ def test_what_is_noticed_while_a_batch_is_out_is_looked_at_again() -> None:
     backlog.noticed({stream: START})
     wanted = take(backlog, 10)
     backlog.noticed({stream: Position(3, 0)})
-    claim = Claim(rows(stream, 1, 2), {stream: Position(7, 2)})
+    claim = Claim(rows(stream, 1, 2), {stream: 2}, {stream: Position(7, 2)})
     backlog.settled(wanted, claim, {}, put_back=False)
     assert take(backlog, 10)[0].floor == Position(3, 0)
 
@@ -118,7 +118,8 @@ def test_floors_do_not_move_past_what_was_put_back() -> None:
     backlog, stream = Backlog(limit=100), billing("t")
     backlog.noticed({stream: Position(2, 5)})
     wanted = take(backlog, 10)
-    backlog.settled(wanted, Claim(rows(stream, 1, 10), {stream: Position(9, 9)}), {}, put_back=True)
+    claim = Claim(rows(stream, 1, 10), {stream: 10}, {stream: Position(9, 9)})
+    backlog.settled(wanted, claim, {}, put_back=True)
     assert take(backlog, 10)[0].floor == Position(2, 5)
 
 

@@ -23,7 +23,7 @@ CREATE TABLE outbox_event (
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000, autovacuum_vacuum_cost_delay = 0,
         autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000);
 ALTER TABLE outbox_event ALTER COLUMN body SET STORAGE EXTERNAL;  -- short-lived: compressing it costs more than it saves
-CREATE INDEX outbox_event_fresh ON outbox_event (xid, id) WHERE due_at IS NULL;
+CREATE INDEX outbox_event_fresh ON outbox_event (xid NULLS FIRST, id NULLS FIRST) WHERE due_at IS NULL;  -- see outbox/store.py
 CREATE INDEX outbox_event_tenant ON outbox_event (tenant_id, exchange, xid, id) WHERE due_at IS NULL;
 CREATE INDEX outbox_event_due ON outbox_event (due_at) WHERE due_at IS NOT NULL;
 SELECT protect('outbox_event', '', 'SELECT, UPDATE, DELETE');
