@@ -11,8 +11,11 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import tenacity
+
 from services.connections.tokens import Tokens
 from services.database import Database, Role
+from services.quickbooks.errors import NotSent
 from tests.support.intuit import Noted, intuit_of
 from tests.support.sandbox import Sandbox
 
@@ -24,10 +27,20 @@ def main(order: dict[str, Any]) -> None:
     with Database(order["database"], Role.FLEET) as database:
         tokens = Tokens(database, intuit, Noted(), rest=order["rest"])
 
+        # As work does whose call was not sent: it comes again, here for as long as a rest may take.
+        @tenacity.retry(
+            retry=tenacity.retry_if_exception_type(NotSent),
+            stop=tenacity.stop_after_delay(30),
+            wait=tenacity.wait_random(0.02, 0.1),
+            reraise=True,
+        )
+        def newer(company: str, token: str) -> str:
+            return tokens.refresh(company, token)
+
         def refresh(_: int) -> str:
             token = tokens.access_token(order["company"])
             for _ in range(order["times"]):
-                token = tokens.refresh(order["company"], token)
+                token = newer(order["company"], token)
             return token
 
         sys.stdout.write("ready\n")
