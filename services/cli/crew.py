@@ -31,9 +31,13 @@ class Crew:
     """Processes by name. They end with the thread that started them, should that end first (Linux)."""
 
     def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
-        """Logs go below `folder`; `settings` are environment variables on top of this process' own."""
+        """Logs go below `folder`; `settings` are environment variables on top of this process' own.
+
+        `of_role` may hold further ones for the processes of a role.
+        """
         self.folder = folder
         self.settings = dict(settings)
+        self.of_role: dict[str, dict[str, str]] = {}
         self._pids: dict[str, int] = {}
         self._begins: dict[str, int] = {}
 
@@ -58,12 +62,12 @@ class Crew:
     def start(self, *names: str, **settings: str) -> None:
         """Start processes; `settings` are for these only."""
         for name in names:
-            log = self.log(name)
+            role, log = name.split("-")[0], self.log(name)
             self._begins[name] = log.stat().st_size if log.exists() else 0
             self._pids[name] = spawn(
-                [sys.executable, "-m", "services.cli", name.split("-")[0]],
+                [sys.executable, "-m", "services.cli", role],
                 log=log,
-                environment={**self.environment, **settings},
+                environment={**self.environment, **self.of_role.get(role, {}), **settings},
                 dies_with_parent=signal.SIGTERM,
             )
 

@@ -33,7 +33,7 @@ def test_sigkill_at_a_boundary(fleet: FleetOfProcesses, party: Party, boundary: 
         fleet.crew.kill("workers")
         (operation,) = fleet.operations(party, document_id)
     assert (operation.state, operation.outcome) == AT_DEATH[boundary]
-    fleet.start("workers")
+    fleet.crew.start("workers")
     fleet.bill(party)
     fleet.arrived(party)
 
@@ -41,12 +41,12 @@ def test_sigkill_at_a_boundary(fleet: FleetOfProcesses, party: Party, boundary: 
 def test_two_worker_processes_die_in_turn(fleet: FleetOfProcesses, party: Party) -> None:
     """Two processes share the work; each dies while QuickBooks is thinking, and nothing is done twice."""
     fleet.arena.trouble("latency", realm=party.realm, entity="invoice", seconds=0.2)
-    fleet.start("workers-2")
+    fleet.crew.start("workers-2")
     fleet.bill(party, 30)
     for name in ("workers", "workers-2"):
         before = fleet.states(party).get("succeeded", 0)
         fleet.eventually(lambda b=before: fleet.states(party).get("succeeded", 0) > b, "progress")  # type: ignore[misc]
-        fleet.restart(name)
+        fleet.crew.restart(name)
     fleet.arrived(party)
 
 
@@ -54,7 +54,7 @@ def test_sigstop_beyond_the_lease(fleet: FleetOfProcesses, party: Party) -> None
     """A worker sleeps through its leases and wakes up: another has done its work, and it writes nothing."""
     with fleet.boundaries.held(Boundary.BEFORE_CALL, fleet.aim(party)):
         fleet.crew.stop("workers")
-    fleet.start("workers-2")
+    fleet.crew.start("workers-2")
     fleet.arrived(party)
     fleet.crew.go_on("workers")
     # Beyond twice the lease it is interrupted before it can find out.
@@ -72,13 +72,13 @@ def test_sigkill_of_relay_and_dispatcher(fleet: FleetOfProcesses, party: Party) 
     """Whoever dies between publishing and marking leaves duplicates behind, and they change nothing."""
     for name in ("relay", "dispatcher", "relay", "dispatcher"):
         fleet.bill(party, 10)
-        fleet.restart(name)
+        fleet.crew.restart(name)
     fleet.arrived(party)
 
 
 def test_a_standby_dispatcher_takes_over(fleet: FleetOfProcesses, party: Party) -> None:
     """The leader is killed and stays dead: the one that stood by dispatches."""
-    fleet.start("dispatcher-2")
+    fleet.crew.start("dispatcher-2")
     fleet.bill(party, 5)
     fleet.arrived(party)
     assert not fleet.crew.said("dispatcher-2", "leading")

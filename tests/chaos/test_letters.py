@@ -58,11 +58,11 @@ def test_a_dead_collector_loses_no_letter(fleet: FleetOfProcesses, party: Party)
     fleet.crew.kill("collector")
     bill_unmapped(fleet, party, 10)
     fleet.eventually(lambda: fleet.states(party) == {"failed": 10}, "ten failed")
-    fleet.start("collector")
+    fleet.crew.start("collector")
     fleet.eventually(lambda: len(fleet.letters(party)) > 0, "it collects")
-    fleet.restart("collector")
+    fleet.crew.restart("collector")
     bill_unmapped(fleet, party, 10)
-    fleet.restart("collector")
+    fleet.crew.restart("collector")
     fleet.eventually(lambda: fleet.states(party) == {"failed": 20}, "twenty failed")
     fleet.eventually(lambda: joined(fleet, party, 20), "every letter is joined to its exception")
 
@@ -84,7 +84,7 @@ def test_operators_replay_while_workers_die(fleet: FleetOfProcesses, party: Part
     with ThreadPoolExecutor(2) as operators:
         both = [operators.submit(replay) for _ in range(2)]
         fleet.eventually(lambda: "running" in fleet.states(party), "a replayed one is under way")
-        fleet.restart("workers")
+        fleet.crew.restart("workers")
         assert sum(one.result() for one in both) == 10, "each letter was replayed by one of them"
     fleet.arrived(party)
 
@@ -98,6 +98,6 @@ def test_sigterm_drains(fleet: FleetOfProcesses, party: Party) -> None:
     assert fleet.crew.drain("workers", 11), "within ALGASYNC_DRAIN_SECONDS and a little"
     assert "running" not in fleet.states(party), "what was begun is finished"
     assert fleet.states(party)["succeeded"] >= 4
-    fleet.start("workers")
+    fleet.crew.start("workers")
     fleet.arrived(party)
     assert fleet.crew.said("scheduler", "liveness_repaired") == before, "no lease was left behind"

@@ -87,7 +87,7 @@ def test_recover_after_the_brokers_disk_is_lost(
     fleet.eventually(lambda: fleet.states(party).get("failed", 0) == 1, "one is refused")
     assert fleet.arena.hits(refused) == 1
     lose_disk(fleet, party, broker_node)
-    fleet.start("collector")
+    fleet.crew.start("collector")
     done = run_cli("recover", "--json", env=fleet.settings)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)

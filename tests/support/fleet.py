@@ -84,6 +84,7 @@ class FleetOfProcesses:
             "ALGASYNC_QUICKBOOKS_TOKEN_URL": f"{sandbox.api}/oauth2/v1/tokens/bearer",
         }
         self.crew = Crew(folder, self.settings)
+        self.crew.of_role["workers"] = {"BROKER_URL": self.proxy.url}
         self.database = Database(database_url, Role.FLEET, pool_size=5)
         configuration = Configuration(secret_keys=[SecretStr(FERNET_KEY)])
         self.arena = Arena(sandbox.control, self.database, Vault.of(configuration))
@@ -99,19 +100,8 @@ class FleetOfProcesses:
                 self.crew.go_on(name)
         for name in ROLES:
             if name not in self.crew.names or not self.crew.lives(name):
-                self.start(name)
+                self.crew.start(name)
         self.crew.ready()
-
-    def start(self, *names: str) -> None:
-        """Start processes; `workers-2` is a second one."""
-        for name in names:
-            behind_proxy = {"BROKER_URL": self.proxy.url} if name.startswith("workers") else {}
-            self.crew.start(name, **behind_proxy)
-
-    def restart(self, name: str) -> None:
-        """Kill and start again, as a supervisor would."""
-        self.crew.kill(name)
-        self.start(name)
 
     # --- the tenant -----------------------------------------------------------------------------------
 

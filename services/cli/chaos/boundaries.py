@@ -119,7 +119,7 @@ class Boundaries:
 
     @contextmanager
     def _after_answer(self, session: psycopg.Connection[Any], aim: Aim) -> Iterator[str]:
-        with self._trouble(aim, "latency", seconds=0.5):
+        with self._trouble(aim, "latency", times=0, seconds=0.5):
             document_id = aim.bill()
             operation_id = self._until(session, aim, document_id, "running")
             session.execute("SELECT FROM operation WHERE operation_id = %s FOR UPDATE", (operation_id,))
@@ -129,7 +129,7 @@ class Boundaries:
 
     @contextmanager
     def _before_commit(self, session: psycopg.Connection[Any], aim: Aim) -> Iterator[str]:
-        with self._trouble(aim, "latency", seconds=0.5):
+        with self._trouble(aim, "latency", times=0, seconds=0.5):
             document_id = aim.bill()
             operation_id = self._until(session, aim, document_id, "running")
             # Waking whoever waited for this step is the last thing that a finishing transaction does.
@@ -143,7 +143,7 @@ class Boundaries:
 
     @contextmanager
     def _before_ack(self, session: psycopg.Connection[Any], aim: Aim) -> Iterator[str]:
-        with self._trouble(aim, "latency", seconds=0.5):
+        with self._trouble(aim, "latency", times=0, seconds=0.5):
             try:
                 document_id = aim.bill()
                 self._until(session, aim, document_id, "running")
@@ -183,9 +183,9 @@ class Boundaries:
                 raise NotReached(f"no worker waited for our lock within {REACHED_WITHIN:g} s")
 
     @contextmanager
-    def _trouble(self, aim: Aim, kind: str, **conditions: Any) -> Iterator[str]:
+    def _trouble(self, aim: Aim, kind: str, times: int = 1, **conditions: Any) -> Iterator[str]:
         rule = self._arena.trouble(
-            kind, realm=aim.realm, entity="invoice", method="POST", times=1, **conditions
+            kind, realm=aim.realm, entity="invoice", method="POST", times=times, **conditions
         )
         try:
             yield rule

@@ -19,7 +19,7 @@ from services.cli import console
 from services.cli.options import Json
 
 if TYPE_CHECKING:
-    from services.cli.chaos.harness import Outcome, Watch
+    from services.cli.chaos.outcome import Outcome, Watch
 
 Kills = Annotated[int, typer.Option(min=0, help="SIGKILLs, by quota over all roles.")]
 Documents = Annotated[int, typer.Option(min=1, help="Documents that billing makes meanwhile.")]

@@ -1,4 +1,4 @@
-"""The stage of a run: private servers, a sandbox with a company a tenant, and every process of the fleet."""
+"""A stage for chaos and benches: private servers, a sandbox with a company a tenant, every process of the fleet."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 from uuid import UUID
 
 from cryptography.fernet import Fernet
@@ -18,24 +17,11 @@ from pydantic import SecretStr
 
 from deploy.local import PostgresqlServer, RabbitmqNode, StartError
 from deploy.local.process import end, last_lines, process, spawn, wait_until
-from services.cli.arena import Arena
-from services.cli.chaos import history
-from services.cli.chaos.boundaries import Boundaries
-from services.cli.chaos.proxy import Proxy
-from services.cli.crew import ROLES, Crew
+from services.cli.arena import CUSTOMERS, ITEMS, Arena
+from services.cli.crew import Crew
 from services.configuration import Configuration
 from services.connections.vault import Vault
 from services.database import Database, Role, migrate
-
-LEASE: Final = 4  # seconds
-SETTINGS: Final = {
-    # The dead are noticed, and what was lost is sent again, in seconds instead of minutes.
-    "ALGASYNC_LEASE_SECONDS": str(LEASE),
-    "ALGASYNC_CALL_SECONDS": "2",
-    "ALGASYNC_RESEND_SECONDS": "4",
-    "ALGASYNC_REPUBLISH_SECONDS": "5",
-    "ALGASYNC_DRAIN_SECONDS": "10",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,22 +35,14 @@ class Tenant:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Everything that a run acts on. Workers reach the broker through `proxy`."""
+    """Everything that a run acts on."""
 
     server: PostgresqlServer
     node: RabbitmqNode
-    proxy: Proxy
     database: Database
     arena: Arena
-    boundaries: Boundaries
     crew: Crew
     tenants: dict[str, Tenant]
-
-    def start(self, *names: str) -> None:
-        """Start processes of the fleet."""
-        for name in names:
-            behind_proxy = {"BROKER_URL": self.proxy.url} if name.startswith("workers") else {}
-            self.crew.start(name, **behind_proxy)
 
     def recover(self) -> None:
         """What an operator types after the broker has lost its disk."""
@@ -80,9 +58,18 @@ class Stage:
 
 
 @contextmanager
-def open_stage(folder: Path, tenants: Iterable[str]) -> Iterator[Stage]:
-    """Set it all up below `folder`, with every process working; everything ends with the block.
+def open_stage(
+    folder: Path,
+    tenants: Iterable[str],
+    *,
+    settings: Mapping[str, str],
+    limits: bool,
+    customers: Mapping[str, str] = CUSTOMERS,
+    items: Mapping[str, str] = ITEMS,
+) -> Iterator[Stage]:
+    """Set it all up below `folder`, but for the processes of the fleet, which the block starts. All ends with it.
 
+    `settings` are environment variables of the fleet; `limits`: whether the sandbox enforces Intuit's call limits.
     Raises `StartError` when something does not start, `deploy.local.NotInstalledError` without RabbitMQ.
     """
     with ExitStack() as stack:
@@ -95,18 +82,22 @@ def open_stage(folder: Path, tenants: Iterable[str]) -> Iterator[Stage]:
         stack.callback(server.kill)
         migrate(database_url)
         api, control = stack.enter_context(_sandbox(folder))
-        broker_url = node.start(dies_with_parent=True)
-        proxy = stack.enter_context(Proxy(broker_url))
         key = Fernet.generate_key().decode()
-        database = Database(database_url, Role.FLEET, pool_size=4, application="algasync chaos")
+        database = Database(database_url, Role.FLEET, pool_size=4, application="algasync stage")
         stack.enter_context(database)
         arena = Arena(control, database, Vault.of(Configuration(secret_keys=[SecretStr(key)])))
+        arena.prepare(limits=limits)
+        joined = {}
+        for number, name in enumerate(tenants, start=1):
+            realm = f"{9341450000010000 + number}"
+            company_id = arena.join(name, realm, customers=customers, items=items)
+            joined[name] = Tenant(name, realm, company_id)
         crew = Crew(
             folder,
             {
-                **SETTINGS,
+                **settings,
                 "DATABASE_URL": database_url,
-                "BROKER_URL": broker_url,
+                "BROKER_URL": node.start(dies_with_parent=True),
                 "ALGASYNC_DATA": str(folder),
                 "ALGASYNC_SECRET_KEYS": key,
                 "ALGASYNC_QUICKBOOKS_API_URL": api,
@@ -114,21 +105,7 @@ def open_stage(folder: Path, tenants: Iterable[str]) -> Iterator[Stage]:
             },
         )
         stack.callback(crew.end)
-        boundaries = Boundaries(arena, database_url, proxy)
-        stage = Stage(server, node, proxy, database, arena, boundaries, crew, _join(arena, tenants))
-        stage.start(*ROLES)
-        crew.ready()
-        yield stage
-
-
-def _join(arena: Arena, names: Iterable[str]) -> dict[str, Tenant]:
-    arena.prepare(limits=True)
-    joined = {}
-    for number, name in enumerate(names, start=1):
-        realm = f"{9341450000002000 + number}"
-        company_id = arena.join(name, realm, customers=history.CLIENTS, items=history.SERVICES)
-        joined[name] = Tenant(name, realm, company_id)
-    return joined
+        yield Stage(server, node, database, arena, crew, joined)
 
 
 @contextmanager
