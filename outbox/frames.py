@@ -38,8 +38,10 @@ class Message(NamedTuple):
     headers: Mapping[str, str] = _NO_HEADERS
 
 
-def encode(message: Message, channel: int, frame_max: int) -> bytes:
-    """All frames of one message on an open channel; `frame_max` is what the connection agreed on.
+def encode(message: Message, channel: int, frame_max: int) -> list[bytes]:
+    """All frames of one message on an open channel, in pieces that are to be joined in their order.
+
+    `frame_max` is what the connection agreed on.
 
     Raises ValueError when an exchange, key, id or type is longer than the 255 bytes that AMQP can carry.
     """
@@ -60,7 +62,7 @@ def encode(message: Message, channel: int, frame_max: int) -> bytes:
     for first in range(0, len(body), largest):
         piece = body[first : first + largest]
         parts += (_frame(_BODY, channel, len(piece)), piece, _END)
-    return b"".join(parts)
+    return parts
 
 
 @lru_cache(maxsize=4096)

@@ -232,9 +232,7 @@ class Lane(threading.Thread):
 def _message(event: Event) -> Message:
     event_id, tenant, exchange, _, _, type_, body, traceparent = event
     headers = {"tenant": tenant} if traceparent is None else {"tenant": tenant, "traceparent": traceparent}
-    return Message(
-        exchange, type_, event_id, f"{PREFIX}{exchange}.{type_}", CONTENT_TYPE, body.encode(), headers
-    )
+    return Message(exchange, type_, event_id, f"{PREFIX}{exchange}.{type_}", CONTENT_TYPE, body, headers)
 
 
 def _progressed(receipt: Receipt) -> bool:

@@ -30,7 +30,9 @@ log = structlog.get_logger()
 LOST: Final = (OSError, amqp.AMQPError)
 """What a broken connection or channel raises."""
 
-_CHUNK: Final = 1 << 17  # bytes encoded before they are written, so that confirms are read in between
+_CHUNK: Final = (
+    1 << 17
+)  # bytes of bodies encoded before they are written, so that confirms are read in between
 _HEARTBEAT: Final = 30  # seconds
 _PENDING, _CONFIRMED, _NACKED = 0, 1, 2
 
@@ -225,15 +227,17 @@ class Publisher:
         while place < count:
             while self._unconfirmed >= self._window:
                 self._read(self._time_left())
-            chunk = bytearray()
+            pieces: list[bytes] = []
+            size, start = 0, place
             last = min(count, place + self._window - self._unconfirmed)
-            start = place
-            while place < last and len(chunk) < _CHUNK:
-                chunk += encode(self._messages[place], self._channel.channel_id, self._amqp.frame_max)
+            while place < last and size < _CHUNK:
+                message = self._messages[place]
+                pieces += encode(message, self._channel.channel_id, self._amqp.frame_max)
+                size += len(message.body)
                 place += 1
             self._tag += place - start
             self._unconfirmed += place - start
-            self._write(memoryview(chunk))
+            self._write(memoryview(b"".join(pieces)))
 
     def _write(self, data: memoryview) -> None:
         """Write without ever waiting for the socket alone: a blocked broker speaks while it does not listen."""

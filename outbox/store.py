@@ -62,7 +62,7 @@ class Event(NamedTuple):
     xid: int
     id: int
     type: str
-    body: str
+    body: bytes
     traceparent: str | None
 
 
@@ -174,7 +174,8 @@ _CLAIM: Final = """
       UPDATE outbox_event o SET published_at = clock_timestamp(), publications = 1,
              due_at = clock_timestamp() + %s * interval '1 second'
        WHERE o.ctid = ANY (ARRAY(SELECT place FROM locked))
-      RETURNING o.event_id::text, o.tenant_id, o.exchange, o.xid::text::bigint, o.id, o.type, o.body, o.traceparent
+      RETURNING o.event_id::text, o.tenant_id, o.exchange, o.xid::text::bigint, o.id, o.type,
+                convert_to(o.body, 'UTF8'), o.traceparent
     )
     SELECT * FROM claimed
      UNION ALL
@@ -185,7 +186,7 @@ _CLAIM: Final = """
 def claim(connection: Connection, wanted: Sequence[Wanted], interval: float) -> Claim:
     """Lock new rows of several streams and mark them published, due again after `interval` seconds."""
     arguments = _columns((*stream, str(floor.xid), floor.id, room) for stream, floor, room in wanted)
-    rows = connection.execute(_CLAIM, (*arguments, interval)).fetchall()
+    rows = connection.cursor(binary=True).execute(_CLAIM, (*arguments, interval)).fetchall()
     seen = {Stream(row[1], row[2]): row[4] for row in rows if row[0] is None}
     events = sorted(map(Event._make, (row for row in rows if row[0] is not None)), key=_written_at)
     counts = Counter(map(_stream_of, events))
@@ -298,7 +299,7 @@ _CLAIM_DUE: Final = """
            due_at = clock_timestamp()
                     + interval '1 second' * least(%(first)s * 2 ^ least(publications, 30), %(longest)s)
      WHERE event_id = ANY (%(ids)s::text[]::uuid[])
-    RETURNING event_id::text, tenant_id, exchange, xid::text::bigint, id, type, body, traceparent
+    RETURNING event_id::text, tenant_id, exchange, xid::text::bigint, id, type, convert_to(body, 'UTF8'), traceparent
 """
 
 
@@ -353,7 +354,7 @@ def postpone(connection: Connection, event_ids: Sequence[str], schedule: Schedul
 def claim_due(connection: Connection, event_ids: Collection[str], schedule: Schedule) -> list[Event]:
     """Mark locked rows as published once more."""
     values = {"ids": list(event_ids), "first": schedule.first, "longest": schedule.longest}
-    return [Event._make(row) for row in connection.execute(_CLAIM_DUE, values)]
+    return [Event._make(row) for row in connection.cursor(binary=True).execute(_CLAIM_DUE, values)]
 
 
 # --- how things stand ---

@@ -17,7 +17,7 @@ def billing(tenant: str) -> Stream:
 def rows(stream: Stream, first: int, count: int) -> list[Event]:
     """Claimed events of one stream, numbered from `first` on."""
     return [
-        Event(f"{stream.tenant}-{n}", *stream, 1, n, "invoice.voided.v1", "{}", None)
+        Event(f"{stream.tenant}-{n}", *stream, 1, n, "invoice.voided.v1", b"{}", None)
         for n in range(first, first + count)
     ]
 

@@ -40,7 +40,7 @@ def decode(data: bytes) -> list[frame.Frame]:
 )
 def test_a_decoder_reads_back_what_was_written(message: Message, channel: int, frame_max: int) -> None:
     """Every field arrives as given; every message is mandatory and persistent; no frame exceeds the agreed size."""
-    written = encode(message, channel, frame_max)
+    written = b"".join(encode(message, channel, frame_max))
     method, header, *bodies = decode(written)
 
     assert isinstance(method.method, spec.Basic.Publish)
