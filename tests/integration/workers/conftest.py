@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import struct
+from collections.abc import Callable, Iterator
 
+import pika.data
 import pytest
 import structlog
 
@@ -15,3 +17,42 @@ def _plain_tracebacks() -> Iterator[None]:
     structlog.configure(processors=[structlog.processors.add_log_level, plain])
     yield
     structlog.reset_defaults()
+
+
+AS_ON_THE_WIRE = "as on the wire"
+
+
+def _table(inner: bytes) -> bytes:
+    return b"F" + struct.pack(">I", len(inner)) + inner
+
+
+def _nested(levels: int) -> bytes:
+    inner = b"\x01aV"
+    for _ in range(levels):
+        inner = b"\x01a" + _table(inner)
+    return _table(inner)
+
+
+DEADLY = {
+    "far in the future": b"T" + b"\x7f" + b"\xff" * 7,
+    "before all time": b"T" + b"\xff" * 8,
+    "very deep": _nested(5000),
+}
+
+
+@pytest.fixture(params=DEADLY)
+def deadly_headers(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], dict[str, object]]:
+    """Headers to publish with, whose value no Python client can decode (and so none can encode)."""
+    wire = DEADLY[request.param]
+    encode_value = pika.data.encode_value
+
+    def encode(pieces: list[bytes], value: object) -> int:
+        if value == AS_ON_THE_WIRE:
+            pieces.append(wire)
+            return len(wire)
+        return int(encode_value(pieces, value))
+
+    monkeypatch.setattr("pika.data.encode_value", encode)
+    return lambda: {"deadly": AS_ON_THE_WIRE}

@@ -76,6 +76,10 @@ class Side:
         """Stop in order."""
         raise NotImplementedError
 
+    def handed_over(self) -> int:
+        """Messages that wait for a free thread of the worker."""
+        raise NotImplementedError
+
     def left(self) -> int:
         """Messages that the broker still has after everybody stopped."""
         return sum(self.amqp.depth(queue) for queue in self.queues() if self.amqp.exists(queue))
@@ -129,6 +133,11 @@ class Stock(Side):
         self.worker.start()
         eventually(lambda: self.amqp.exists("export") and self.amqp.consumers("export") > 0, what="consuming")
 
+    def handed_over(self) -> int:
+        """In Dramatiq's queue between consumers and threads."""
+        assert self.worker is not None
+        return self.worker.work_queue.qsize()
+
     def stop(self) -> None:
         """As on SIGTERM."""
         if self.worker is not None:
@@ -177,6 +186,11 @@ class Ours(Side):
         self.pool = Pool(self.broker, threads=threads, prefetch=prefetch)
         self.pool.start()
         eventually(lambda: self.amqp.consumers(self.queue) > 0, what="consuming")
+
+    def handed_over(self) -> int:
+        """In the same queue of the same worker."""
+        assert self.pool is not None
+        return self.pool._worker.work_queue.qsize()
 
     def stop(self) -> None:
         """As on SIGTERM."""

@@ -22,6 +22,7 @@ from tests.support import eventually
 from workers import topology
 from workers.collector import PREFETCH, Collector
 from workers.fleet import Fleet
+from workers.headers import UNREADABLE
 from workers.rabbitmq import RabbitmqSession
 from workers.verification import verify
 
@@ -225,3 +226,17 @@ def test_a_letter_with_odd_headers_is_filed(
             amqp.publish("work", "export", b"\x00\xff", headers=ODD[name]())
             amqp.reject("export.v1")
             assert filed.wait(10)
+
+
+def test_a_letter_whose_headers_nobody_can_read_is_filed(
+    broker_url: str, amqp: Amqp, deadly_headers: Callable[[], dict[str, object]]
+) -> None:
+    """In `dead.v1` nothing ends a letter, so one that cut the connection would stop all others for ever."""
+    filed: list[Letter] = []
+    with _collecting(broker_url, fleet(file_letter=filed.append)) as collector:
+        amqp.publish("dead", "", b"unreadable", headers=deadly_headers())
+        amqp.publish("dead", "", b"readable")
+        eventually(lambda: len(filed) == 2)
+    assert [letter.body for letter in filed] == [b"unreadable", b"readable"]
+    assert UNREADABLE in filed[0].headers
+    assert collector.entered == 1
