@@ -203,8 +203,7 @@ def test_fifty_workers_and_crashes_lose_no_token(
 ) -> None:
     """Fifty workers ask 1,000 times while five more processes are killed at odd moments of their refreshes.
 
-    Never two refreshes at once at Intuit, also not with one whose process died: those that follow rest first. No
-    token is lost, nobody is stranded.
+    Never two refreshes at once at Intuit, no token is lost, nobody is stranded.
     """
     switch(sandbox, rotate_on_every_refresh=True, old_refresh_token_grace_seconds=86400)
     trouble(sandbox, "latency", entity="oauth", seconds=0.02)
