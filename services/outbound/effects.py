@@ -9,32 +9,35 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from messages import EventData
+from messages.clients import ClientUpdated
 from messages.credits import CreditApplied, CreditNoteFinalized, CreditNoteVoided, CreditUnapplied
 from messages.invoices import (
     Document,
     InvoiceCorrected,
     InvoiceDueDateChanged,
     InvoiceFinalized,
+    InvoiceTaxRequested,
     InvoiceVoided,
 )
 from messages.payments import PaymentReallocated, PaymentRecorded, PaymentReversed
 from services.ledger import documents
 from services.ledger.documents import Description
-from services.ledger.operations import Plan
+from services.ledger.operations import Lane, Plan
 from services.ledger.ports import Effect
+from services.mapping import settings
 from services.outbound import applications, books
 from services.outbound.dossiers import Reference
 
 Rule = Callable[[Connection, str, Any], Effect]
 
 
-def _form(kind: str) -> Rule:
-    """A document of billing is exported, whole; a later revision takes the place of one that was not sent yet."""
+def _form(kind: str, state: str = "finalized", lane: Lane = Lane.NORMAL) -> Rule:
+    """A document of billing as a whole; a later revision takes the place of one that was not sent yet."""
 
     def rule(connection: Connection, tenant: str, document: Document) -> Effect:
         company_id, condition = books.choose(connection, tenant, document.target_company, document.client.id)
         described = Description(
-            state="finalized",
+            state=state,
             number=document.number,
             client_id=document.client.id,
             client_name=document.client.name,
@@ -48,7 +51,8 @@ def _form(kind: str) -> Rule:
             queue="export",
             company_id=company_id,
             company_condition=condition,
-            supersedes=frozenset({kind}),
+            lane=lane,
+            supersedes=frozenset({kind, "compute_tax"}),
         )
         note = {"number": document.number, "total": document.total, "currency": document.currency}
         return Effect(described, [plan], note)
@@ -84,7 +88,7 @@ def _void(kind: str, export: str) -> Rule:
             company_id=company_id,
             company_condition=condition,
             payload={"date": voided.date.isoformat()},
-            supersedes=frozenset({export, kind}),
+            supersedes=frozenset({export, kind, "compute_tax", "change_due_date"}),
         )
         note = {"date": voided.date.isoformat(), "reason": voided.reason}
         return Effect(Description(state="voided"), [plan], note)
@@ -187,6 +191,21 @@ def _credit(kind: str, state: str, supersedes: str) -> Rule:
     return rule
 
 
+def _client(connection: Connection, tenant: str, updated: ClientUpdated) -> Effect:
+    """Recorded. Customers in QuickBooks belong to the bookkeeper, unless the tenant wants them to follow."""
+    described = Description(client_id=updated.id, client_name=updated.name, data=updated.plain())
+    company_id, condition = _home(connection, tenant, [("client", updated.id)], updated.id)
+    wanted = settings.resolve(connection, tenant, company_id=company_id).push_customer_fields
+    plan = Plan(
+        kind="push_customer",
+        queue="export",
+        company_id=company_id,
+        company_condition=condition,
+        supersedes=frozenset({"push_customer"}),
+    )
+    return Effect(described, [plan] if wanted else [], {"name": updated.name, "pushed": wanted})
+
+
 def _by_hand(
     connection: Connection, tenant: str, data: EventData, described: Description | None = None
 ) -> Effect:
@@ -229,6 +248,7 @@ def _listed(references: Any) -> list[list[str]]:
 _RULES: Mapping[type[EventData], Rule] = {
     InvoiceFinalized: _form("export_invoice"),
     InvoiceCorrected: _form("export_invoice"),
+    InvoiceTaxRequested: _form("compute_tax", "draft", Lane.URGENT),
     InvoiceDueDateChanged: _due_date,
     InvoiceVoided: _void("void_invoice", "export_invoice"),
     CreditNoteFinalized: _form("export_credit_memo"),
@@ -238,6 +258,7 @@ _RULES: Mapping[type[EventData], Rule] = {
     PaymentRecorded: _payment,
     PaymentReallocated: _reallocated,
     PaymentReversed: _reversed,
+    ClientUpdated: _client,
 }
 
 

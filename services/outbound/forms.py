@@ -105,10 +105,12 @@ def build(
         **taxes.detail(document, form.sign, books, mappings, findings),
         "EmailStatus": "NotSet",
         "PrintStatus": "NotSet",
-        **contact(document),
+        **contact(document.client),
         **defaults(books),
         "PrivateNote": marker.note(mark, po_number, reason, remark),
     }
+    if document.customer_memo:
+        body["CustomerMemo"] = {"value": document.customer_memo[:LONGEST_MEMO]}
     if form is INVOICE:
         body |= _payable(document, books, mappings, findings)
     return body, findings
@@ -200,18 +202,31 @@ def currency(document: InCurrency, books: Books, findings: list[Finding]) -> dic
     return wire
 
 
-def contact(document: Document) -> dict[str, Any]:
-    """Addresses and e-mail for the form. An address that QuickBooks would refuse is left to the customer record."""
-    client, wire = document.client, dict[str, Any]()
+class Reachable(Protocol):
+    """A client, or news about one."""
+
+    @property
+    def billing_email(self) -> str | None:
+        """Where its bills go."""
+
+    @property
+    def billing_address(self) -> Address | None:
+        """As printed on bills."""
+
+    @property
+    def shipping_address(self) -> Address | None:
+        """What sales tax depends on."""
+
+
+def contact(client: Reachable) -> dict[str, Any]:
+    """Addresses and e-mail. An address that QuickBooks would refuse is left to the customer record."""
+    wire: dict[str, Any] = {}
     email = (client.billing_email or "").strip()
     if email and len(email) <= LONGEST_EMAIL and _EMAIL.fullmatch(email):
         wire["BillEmail"] = {"Address": email}
     for name, address in (("BillAddr", client.billing_address), ("ShipAddr", client.shipping_address)):
         if address is not None and (fields := _address(address)):
             wire[name] = fields
-    memo = getattr(document, "customer_memo", None)
-    if memo:
-        wire["CustomerMemo"] = {"value": memo[:LONGEST_MEMO]}
     return wire
 
 

@@ -8,8 +8,10 @@ from typing import Final
 from services.ledger.ports import Handler
 from services.outbound.apply_credit import ApplyCredit
 from services.outbound.change_due_date import CHANGE_DUE_DATE
+from services.outbound.compute_tax import COMPUTE_TAX
 from services.outbound.export_form import EXPORT_CREDIT_MEMO, EXPORT_INVOICE
 from services.outbound.export_payment import ExportPayment
+from services.outbound.push_customer import PushCustomer
 from services.outbound.reverse_payment import ReversePayment
 from services.outbound.unapply_credit import UnapplyCredit
 from services.outbound.unsupported import Unsupported
@@ -20,12 +22,14 @@ _ALL: tuple[Handler, ...] = (
     EXPORT_INVOICE,
     EXPORT_CREDIT_MEMO,
     CHANGE_DUE_DATE,
+    COMPUTE_TAX,
     ExportPayment(),
     ApplyCredit(),
     UnapplyCredit(),
     VoidInvoice(),
     VoidCreditMemo(),
     ReversePayment(),
+    PushCustomer(),
     Unsupported(),
 )
 

@@ -8,7 +8,7 @@ https://developer.intuit.com/app/developer/qbo/docs/workflows/manage-sales-tax-f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -41,7 +41,7 @@ def keys(document: Document, books: Books) -> Iterator[Key]:
     """Every mapping that the tax of a document may need."""
     for line in document.lines:
         if books.in_us:
-            if line.tax_amount:
+            if line.tax_amount or line.is_taxable:
                 yield ("tax_code", line.tax_region or DEFAULT_REGION, "")
         else:
             yield ("tax_code", line.tax_region or DEFAULT_REGION, treatment(line))
@@ -60,7 +60,7 @@ def line_code(
     line = governing(line, by_id)
     if books.in_us:
         return "TAX" if line.is_taxable else "NON"
-    code = _code(line, mappings)
+    code = code_of(line, mappings)
     if code is not None:
         return code.external_id
     region = line.tax_region or DEFAULT_REGION
@@ -84,18 +84,19 @@ def detail(
 
     A document whose tax is still to be computed by QuickBooks carries no amounts.
     """
-    if document.tax_source == "pending_external":
-        return {} if books.in_us else {"GlobalTaxCalculation": "TaxExcluded"}
-    if document.tax and books.sales_tax_off:
+    pending = document.tax_source == "pending_external"
+    if (document.tax or pending) and books.sales_tax_off:
         findings.append(
             Finding(
                 "sales_tax_off",
                 "tax",
-                "the document carries tax, but the QuickBooks company has sales tax switched off and would drop it",
+                "the document is to carry tax, but the QuickBooks company has sales tax switched off and would drop it",
                 "Switch sales tax on in QuickBooks (Taxes), then retry.",
                 f"sales_tax_off:{books.company_id}",
             )
         )
+    if pending:
+        return _pending(document, books, mappings, findings)
     total = to_decimal(sign * document.tax, document.currency)
     if books.in_us:
         return {"TxnTaxDetail": _us_detail(document, total, books, mappings, findings)}
@@ -106,10 +107,35 @@ def detail(
     return {"GlobalTaxCalculation": "TaxExcluded", "TxnTaxDetail": tax_detail}
 
 
+def _pending(
+    document: Document, books: Books, mappings: Mapping[Key, Mapped], findings: list[Finding]
+) -> dict[str, Any]:
+    """QuickBooks computes: from the codes of the lines, from addresses, or from the code of the document."""
+    if not books.in_us:
+        return {"GlobalTaxCalculation": "TaxExcluded"}
+    if books.automated_sales_tax:
+        return {}
+    regions = _regions(line for line in document.lines if line.is_taxable)
+    code = _region_code(regions, books, mappings, findings)
+    return {"TxnTaxDetail": code} if code else {}
+
+
 def _us_detail(
     document: Document, total: Decimal, books: Books, mappings: Mapping[Key, Mapped], findings: list[Finding]
 ) -> dict[str, Any]:
-    regions = sorted({line.tax_region or DEFAULT_REGION for line in document.lines if line.tax_amount})
+    """The total with the code it overrides: also a total of 0, or QuickBooks would tax what billing did not."""
+    regions = _regions(line for line in document.lines if line.tax_amount)
+    if regions:
+        return {"TotalTax": total, **_region_code(regions, books, mappings, findings)}
+    untaxed = _regions(line for line in document.lines if line.is_taxable)
+    code = next((mappings["tax_code", one, ""] for one in untaxed if ("tax_code", one, "") in mappings), None)
+    return {"TotalTax": total} | ({"TxnTaxCodeRef": {"value": code.external_id}} if code else {})
+
+
+def _region_code(
+    regions: Sequence[str], books: Books, mappings: Mapping[Key, Mapped], findings: list[Finding]
+) -> dict[str, Any]:
+    """TxnTaxCodeRef of the taxed region; a document has one code, so two regions are one too many."""
     if len(regions) > 1 and not books.automated_sales_tax:
         findings.append(
             Finding(
@@ -117,26 +143,28 @@ def _us_detail(
                 "tax",
                 f"lines are taxed in {', '.join(regions)}, but a QuickBooks document has one tax code",
                 "Bill each region on a document of its own, or switch Automated Sales Tax on in QuickBooks.",
-                f"several_tax_regions:{document.id}",
+                f"several_tax_regions:{books.company_id}:{','.join(regions)}",
             )
         )
-    wire: dict[str, Any] = {"TotalTax": total}
     for region in regions[:1]:
         code = mappings.get(("tax_code", region, ""))
         if code is not None:
-            wire["TxnTaxCodeRef"] = {"value": code.external_id}
-        else:
-            findings.append(
-                missing_mapping(
-                    books.company_id,
-                    "tax_code",
-                    region,
-                    "missing_tax_mapping",
-                    "tax",
-                    f"tax region {region} has no tax code in QuickBooks yet",
-                )
+            return {"TxnTaxCodeRef": {"value": code.external_id}}
+        findings.append(
+            missing_mapping(
+                books.company_id,
+                "tax_code",
+                region,
+                "missing_tax_mapping",
+                "tax",
+                f"tax region {region} has no tax code in QuickBooks yet",
             )
-    return wire
+        )
+    return {}
+
+
+def _regions(lines: Iterable[Line]) -> list[str]:
+    return sorted({line.tax_region or DEFAULT_REGION for line in lines})
 
 
 def _tax_lines(document: Document, sign: int, mappings: Mapping[Key, Mapped]) -> list[dict[str, Any]]:
@@ -145,7 +173,7 @@ def _tax_lines(document: Document, sign: int, mappings: Mapping[Key, Mapped]) ->
     percent: dict[str, str] = {}
     by_id = {line.id: line for line in document.lines}
     for line in document.lines:
-        code = _code(governing(line, by_id), mappings)
+        code = code_of(governing(line, by_id), mappings)
         if code is None or not line.tax_amount:
             continue
         rate = str(code.details.get("tax_rate_id") or "")
@@ -172,6 +200,7 @@ def _tax_lines(document: Document, sign: int, mappings: Mapping[Key, Mapped]) ->
     return lines
 
 
-def _code(line: Line, mappings: Mapping[Key, Mapped]) -> Mapped | None:
+def code_of(line: Line, mappings: Mapping[Key, Mapped]) -> Mapped | None:
+    """The mapped tax code of a line outside the US: of its region and treatment, else of its region."""
     region = line.tax_region or DEFAULT_REGION
     return mappings.get(("tax_code", region, treatment(line))) or mappings.get(("tax_code", region, ""))

@@ -25,11 +25,12 @@ def billed(form: Form, document: Document) -> Decimal:
     return form.amount(document.total, document.currency)
 
 
-def agrees(wire: Mapping[str, Any], total: Decimal | None) -> bool:
-    """Whether a total is what a body of ours adds up to; with tax that QuickBooks computes, nobody can tell."""
+def asked_for(wire: Mapping[str, Any]) -> Decimal | None:
+    """What a body of ours adds up to; None when QuickBooks computes its tax, so that nobody can tell."""
     tax = (wire.get("TxnTaxDetail") or {}).get("TotalTax")
-    lines = sum((Decimal(str(line.get("Amount", 0))) for line in wire["Line"]), Decimal(0))
-    return tax is None or total == lines + Decimal(str(tax))
+    if tax is None:
+        return None
+    return sum((Decimal(str(line.get("Amount", 0))) for line in wire["Line"]), Decimal(str(tax)))
 
 
 def used(form: Form, current: Mapping[str, Any]) -> Decimal:
@@ -43,12 +44,11 @@ def differs(
     operation: Operation, form: Form, document: Document, answered: Invoice | CreditMemo
 ) -> Problem | None:
     """The problem when QuickBooks has another total than billing, by as little as a cent."""
-    # Billing may have said more since this was sent; that is compared when its own turn has come.
-    present = document.applied_sequence == operation.revision
-    ours = billed(form, document) if present else expected(sent(operation))
-    total = answered.total_amt or Decimal(0)
-    data = document.data or {}
-    if total == ours or data.get("tax_source") == "pending_external":
+    # Billing may have said more since this was sent, so it is compared with what was sent.
+    ours, total = asked_for(sent(operation)), answered.total_amt or Decimal(0)
+    if ours is None:
+        ours = billed(form, document)
+    if total == ours:
         return None
     return Problem(
         type=DRIFT,
