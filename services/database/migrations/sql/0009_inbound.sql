@@ -122,8 +122,8 @@ CREATE TABLE psa_payment (
   client_id           text,
   date                date,
   currency            text NOT NULL,
-  amount              bigint NOT NULL,          -- minor units, as all below
-  unapplied           bigint NOT NULL,
+  amount              bigint NOT NULL,          -- minor units
+  money               jsonb NOT NULL,           -- amount, date and where it is, as events say it
   facts               jsonb NOT NULL DEFAULT '{}',  -- reference, method, customer's name: what may change beside money
   updated_at          timestamptz NOT NULL DEFAULT clock_timestamp(),
   PRIMARY KEY (company_id, external_id)
@@ -210,7 +210,7 @@ BEGIN
      AND o.company_id = i.company_id AND o.entity = 'Payment' AND o.external_id = i.payment_id;
   UPDATE quickbooks_object o SET judge_at = clock_timestamp()
    WHERE o.company_id = NEW.company_id AND o.entity = NEW.external_type AND o.external_id = NEW.external_id
-     AND (o.sync_token IS DISTINCT FROM NEW.sync_token
+     AND (o.sync_token IS DISTINCT FROM NEW.sync_token OR NEW.kind = 'credit_application'
           OR EXISTS (SELECT FROM drift d WHERE d.company_id = NEW.company_id AND d.kind = NEW.kind
                         AND d.document_id = NEW.document_id AND d.state = 'open'));
   RETURN NULL;
@@ -220,6 +220,19 @@ CREATE TRIGGER link_revived AFTER UPDATE ON link FOR EACH ROW
   WHEN (NEW.state = 'synced' AND (NEW.external_id, NEW.external_type) IS DISTINCT FROM (OLD.external_id, OLD.external_type)
         OR NEW.state = 'synced' AND OLD.state <> 'synced')
   EXECUTE FUNCTION link_made();
+
+-- Billing voids what somebody had voided in QuickBooks before: the books agree again.
+CREATE FUNCTION document_voided() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = algasync, pg_catalog, pg_temp AS $$
+BEGIN
+  UPDATE quickbooks_object o SET judge_at = clock_timestamp()
+    FROM drift d JOIN link l USING (company_id, kind, document_id)
+   WHERE d.tenant_id = NEW.tenant_id AND d.kind = NEW.kind AND d.document_id = NEW.document_id AND d.state = 'open'
+     AND o.company_id = l.company_id AND o.entity = l.external_type AND o.external_id = l.external_id;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER document_voided AFTER UPDATE ON document FOR EACH ROW
+  WHEN (NEW.state = 'voided' AND OLD.state <> 'voided') EXECUTE FUNCTION document_voided();
 
 -- A client gets a customer: payments of that customer that were passed over are judged again.
 CREATE FUNCTION customer_mapped() RETURNS trigger

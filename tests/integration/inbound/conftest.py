@@ -1,0 +1,7 @@
+"""Fixtures of the inbound tests."""
+
+from __future__ import annotations
+
+from tests.support.inbound import bench
+
+__all__ = ["bench"]
