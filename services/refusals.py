@@ -7,7 +7,7 @@ from typing import Literal
 Kind = Literal["invalid", "missing", "conflict", "forbidden"]
 
 
-class Refusal(Exception):  # noqa: N818 - it is an answer to a caller, not a fault of ours
+class Refusal(Exception):
     """A request that changed nothing, and why.
 
     `code` is a stable word for programs, `sentence` says what happened, why and what to do next, `field`
