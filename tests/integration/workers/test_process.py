@@ -133,7 +133,7 @@ def test_a_drain_is_bounded(start: Start, amqp: Amqp) -> None:
     process.signal(signal.SIGTERM)
     eventually(lambda: amqp.depth("export.v1") == 1, 1.5, what="what was not begun is back")
     assert process.ended(10) == 1
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 8  # the drain of 2 s, and what a loaded machine needs to end a process
     eventually(lambda: amqp.depth("export.v1") == 2, what="what ran is back")
 
 
