@@ -31,7 +31,10 @@ EXCHANGES: Final = tuple(Exchange(name, "topic") for name in store.EXCHANGES)
 _SWEEP: Final = 2_000  # events asked about at once
 _SWEEP_PAUSES: Final = (0.02, 1.0)  # seconds between sweeps, when something arrives and when nothing does
 _WATCH: Final = 1.0  # seconds between looks at the other relays, at what is due, and at the oldest event
-_MAINTAIN: Final = 3600.0
+_MAINTAIN, _MAINTAIN_AGAIN = (
+    3600.0,
+    60.0,
+)  # seconds between rounds of maintenance, and after one that had to give way
 _LONGEST_PAUSE: Final = 5.0
 
 # Order is in the indexes: with these plans a claim reads the rows it returns and no others, whatever the statistics
@@ -165,8 +168,7 @@ class Scout:
         if now >= self._next_sweep:
             self._sweep(connection)
         if now >= self._next_maintenance:
-            self._maintain(connection)
-            self._next_maintenance = now + _MAINTAIN
+            self._next_maintenance = now + self._maintain(connection)
         shortest, longest = self._settings.poll
         self._poll = shortest if found and not self._backlog.busy else min(self._poll * 1.5, longest)
         return self._poll
@@ -208,7 +210,13 @@ class Scout:
         floor = self._backlog.lowest_floor()
         metrics.OLDEST.set(store.oldest_age(connection, floor) if floor is not None else 0.0)
 
-    def _maintain(self, connection: Connection) -> None:
-        made, dropped, keys = store.maintain(connection)
+    def _maintain(self, connection: Connection) -> float:
+        """Keep the feed's partitions; returns in how many seconds to do it again."""
+        try:
+            made, dropped, keys = store.maintain(connection)
+        except psycopg.errors.LockNotAvailable as held:
+            log.warning("outbox_maintenance_postponed", why=str(held).splitlines()[0])
+            return _MAINTAIN_AGAIN
         if made or dropped or keys:
             log.info("outbox_maintained", partitions_made=made, partitions_dropped=dropped, keys_dropped=keys)
+        return _MAINTAIN

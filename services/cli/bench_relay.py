@@ -80,7 +80,8 @@ def relay(
     else:
         _print(report)
     if report["lost"]:
-        raise Told(f"{report['lost']} events did not arrive", code="lost", exit_code=FAILED)
+        console.note(f"{report['lost']} events did not arrive")
+        raise typer.Exit(FAILED)
 
 
 class Bench:
@@ -89,7 +90,6 @@ class Bench:
     def __init__(self, database_url: str, broker_url: str) -> None:
         self._database_url = database_url
         self._broker_url = broker_url
-        self._stack = ExitStack()
 
     def __enter__(self) -> Bench:
         import psycopg
@@ -98,21 +98,29 @@ class Bench:
         from workers import topology
 
         database.migrate(self._database_url)
-        self._session: psycopg.Connection[Any] = self._stack.enter_context(
-            psycopg.connect(self._database_url, autocommit=True, options="-c search_path=algasync,pg_catalog")
-        )
-        broker = self._stack.enter_context(topology.connect(self._broker_url))
-        self._amqp: amqp.Connection = broker.connection
-        self._channel = self._amqp.channel()
-        self._refuse_a_fleet()
-        topology.BILLING(self._channel).declare()
-        intake = next(one for one in topology.bindings(topology.server_version(broker)) if one.name == INTAKE)
-        arguments = {name: value for name, value in intake.arguments.items() if not name.startswith("x-dead")}
-        arguments["x-max-length-bytes"] = 4 << 30  # the whole backlog lies in it: nobody consumes
-        self._channel.queue_declare(QUEUE, durable=True, auto_delete=False, arguments=arguments)
-        self._stack.callback(self._channel.queue_delete, QUEUE)
-        self._channel.queue_bind(QUEUE, topology.BILLING.name, "#")
-        self._channel.confirm_select()
+        with ExitStack() as stack:
+            self._session: psycopg.Connection[Any] = stack.enter_context(
+                psycopg.connect(
+                    self._database_url, autocommit=True, options="-c search_path=algasync,pg_catalog"
+                )
+            )
+            broker = stack.enter_context(topology.connect(self._broker_url))
+            self._amqp: amqp.Connection = broker.connection
+            self._channel = self._amqp.channel()
+            self._refuse_a_fleet()
+            topology.BILLING(self._channel).declare()
+            intake = next(
+                one for one in topology.bindings(topology.server_version(broker)) if one.name == INTAKE
+            )
+            arguments = {
+                name: value for name, value in intake.arguments.items() if not name.startswith("x-dead")
+            }
+            arguments["x-max-length-bytes"] = 4 << 30  # the whole backlog lies in it: nobody consumes
+            self._channel.queue_declare(QUEUE, durable=True, auto_delete=False, arguments=arguments)
+            stack.callback(self._channel.queue_delete, QUEUE)
+            self._channel.queue_bind(QUEUE, topology.BILLING.name, "#")
+            self._channel.confirm_select()
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
