@@ -101,7 +101,11 @@ class Arena:
 
     def counters(self, realm: str) -> dict[str, Any]:
         """What the sandbox counted for a company."""
-        return cast(dict[str, Any], self._send("GET", "/counters")["companies"].get(realm, {}))
+        return self.all_counters().get(realm, {})
+
+    def all_counters(self) -> dict[str, dict[str, Any]]:
+        """What the sandbox counted, by company."""
+        return cast(dict[str, dict[str, Any]], self._send("GET", "/counters")["companies"])
 
     def history(self, realm: str, entity: str) -> list[dict[str, Any]]:
         """Every version of every object of an entity that the books have had, oldest first; `body` None: deleted."""

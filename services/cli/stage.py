@@ -39,6 +39,7 @@ class Stage:
 
     server: PostgresqlServer
     node: RabbitmqNode
+    sandbox: int  # its process id
     database: Database
     arena: Arena
     crew: Crew
@@ -81,7 +82,7 @@ def open_stage(
         database_url = server.start(dies_with_parent=True)
         stack.callback(server.kill)
         migrate(database_url)
-        api, control = stack.enter_context(_sandbox(folder))
+        sandbox, api, control = stack.enter_context(_sandbox(folder))
         key = Fernet.generate_key().decode()
         database = Database(database_url, Role.FLEET, pool_size=4, application="algasync stage")
         stack.enter_context(database)
@@ -105,12 +106,12 @@ def open_stage(
             },
         )
         stack.callback(crew.end)
-        yield Stage(server, node, database, arena, crew, joined)
+        yield Stage(server, node, sandbox, database, arena, crew, joined)
 
 
 @contextmanager
-def _sandbox(folder: Path) -> Iterator[tuple[str, str]]:
-    """A sandbox process; its addresses for the API and for control."""
+def _sandbox(folder: Path) -> Iterator[tuple[int, str, str]]:
+    """A sandbox process: its id, and its addresses for the API and for control."""
     ready, log = folder / "sandbox.json", folder / "sandbox.log"
     command = [sys.executable, "-m", "services.sandbox", "--port", "0", "--control-port", "0"]
     pid = spawn(command, output=ready, log=log, dies_with_parent=signal.SIGTERM)
@@ -120,6 +121,6 @@ def _sandbox(folder: Path) -> Iterator[tuple[str, str]]:
         if not lines:
             raise StartError(f"The sandbox did not start. The end of its log:\n{last_lines(log)}")
         addresses = json.loads(lines[0])
-        yield addresses["api"].rstrip("/"), addresses["control"].rstrip("/")
+        yield pid, addresses["api"].rstrip("/"), addresses["control"].rstrip("/")
     finally:
         end(pid, signal.SIGKILL, 10)
