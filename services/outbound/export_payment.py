@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -24,6 +25,7 @@ from services.outbound import (
     closed_books,
     customers,
     dossiers,
+    duplicates,
     payments,
     troubles,
     unlinked,
@@ -44,6 +46,11 @@ from services.quickbooks.reply import Reply
 EVENT = "com.algapsa.billing.payment.recorded.v1"
 
 
+def from_quickbooks(provider: str | None) -> bool:
+    """Whether billing only repeats what we told it of a payment in QuickBooks."""
+    return (provider or "").strip().lower() == "quickbooks"
+
+
 class ExportPayment(PaymentMaker):
     """Handler of `export_payment`."""
 
@@ -58,6 +65,8 @@ class ExportPayment(PaymentMaker):
         dossier = known[own]
         payment = validate(EVENT, dossier.document.data)
         assert isinstance(payment, PaymentRecorded)
+        if from_quickbooks(payment.provider) and dossier.link is None:
+            return Skip("from_quickbooks", "billing has this payment from QuickBooks, so it is there already")
         assert operation.company_id is not None
         books = books_.load(connection, operation.company_id, payment.client.id)
         shares = [
@@ -73,6 +82,12 @@ class ExportPayment(PaymentMaker):
         if failed is not None:
             return failed
         if dossier.link is None:
+            alike = None
+            if not decided(operation, "different"):
+                customer, day = wire["CustomerRef"]["value"], date.fromisoformat(wire["TxnDate"])
+                alike = duplicates.check(connection, books.company_id, dossier.document, customer, day)
+            if alike is not None:
+                return Fail(alike)
             call = calls.create("Payment", wire, requestid=requestid)
             lost = (operation.revision > 1 or operation.repair > 0) and dossiers.exported_before(
                 connection, operation.tenant_id, own, operation.company_id, self.kind

@@ -17,6 +17,7 @@ from services.ledger.ports import Fail, Prepared, Problem, Send, Settled, Skip
 from services.outbound import announcements, applications, closed_books, dossiers, voids, words
 from services.outbound import books as books_
 from services.outbound.dossiers import Dossier
+from services.outbound.export_payment import from_quickbooks
 from services.outbound.findings import EXPORT_ERROR
 from services.outbound.handler import OutboundHandler
 from services.quickbooks import calls
@@ -38,6 +39,8 @@ class ReversePayment(OutboundHandler):
         assert operation.company_id is not None
         books = books_.load(connection, operation.company_id, dossier.document.client_id or "")
         link = dossier.link
+        if link is None and from_quickbooks((dossier.document.data or {}).get("provider")):
+            return Fail(_theirs(dossier))
         if link is None:
             return voids.nothing_there(connection, operation, dossier, books, "export_payment")
         if not dossier.live:
@@ -74,6 +77,21 @@ class ReversePayment(OutboundHandler):
         announcements.synced(connection, operation, dossier.document, books, link, action)
         voids.try_again(connection, operation.tenant_id, operation.payload["involves"])
         return Settled({"quickbooks_id": link.external_id, "company": books.realm_id})
+
+
+def _theirs(dossier: Dossier) -> Problem:
+    document = dossier.document
+    return Problem(
+        type=EXPORT_ERROR,
+        code="payment_of_quickbooks",
+        cause=f"payment_of_quickbooks:{document.document_id}",
+        title=f"{words.title(document)} was recorded in QuickBooks and is reversed in billing",
+        happened="Billing says that it was keyed in error; it came from QuickBooks, and stands there.",
+        why="QuickBooks is where money is matched to the bank, so its payments are corrected there.",
+        fix="Void or delete the payment in QuickBooks if it was never made: billing is then told. Else record it in "
+        "billing again. Then discard this item with a note.",
+        **words.facts(document),
+    )
 
 
 def _deposited(dossier: Dossier, deposit: str) -> Problem:

@@ -372,3 +372,59 @@ def test_creates_are_counted_once(workbench: Workbench) -> None:
     billed(workbench, "inv-1")
     workbench.say("payment.recorded", payment("pay-1", ("inv-1", 13500)))
     assert workbench.counters()["companies"][REALM]["creates"] == {"Invoice": 1, "Payment": 1}
+
+
+def entered_by_hand(workbench: Workbench, *, state: str = "told", day: str = "2026-11-06") -> None:
+    """A payment of 135.00 that we know from QuickBooks only."""
+    with workbench.fleet.transaction(TENANT) as connection:
+        connection.execute(
+            text(
+                """INSERT INTO psa_payment (company_id, external_id, tenant_id, payment_id, state, version, customer_id,
+                                            date, currency, amount, money, facts)
+                   VALUES (:c, '777', :t, 'qbp-777', :state, 1, '2', :day, 'USD', 13500, '{}',
+                           '{"reference": "CHK 9"}')"""
+            ),
+            {"c": workbench.company_id, "t": TENANT, "state": state, "day": day},
+        )
+
+
+def test_a_likely_duplicate_is_held_and_asked_about(workbench: Workbench) -> None:
+    """Same customer and amount within five days: nothing is sent before somebody says that it is another one."""
+    billed(workbench, "inv-1")
+    entered_by_hand(workbench)
+    workbench.say("payment.recorded", payment("pay-1", ("inv-1", 13500)))
+    assert workbench.outcome("payment", "pay-1") == ("failed", "likely_duplicate")
+    assert "Payment 777 of 2026-11-06, reference CHK 9" in workbench.exceptions()[0].happened
+    assert workbench.objects("Payment") == []
+    workbench.decide(workbench.last("payment", "pay-1"), "different")
+    assert len(workbench.objects("Payment")) == 1
+    assert workbench.exceptions() == []
+
+
+def test_the_same_payment_reversed_in_billing_settles_the_question(workbench: Workbench) -> None:
+    """It was recorded twice: billing takes its own back, nothing was ever sent, and nobody is asked any more."""
+    billed(workbench, "inv-1")
+    entered_by_hand(workbench)
+    workbench.say("payment.recorded", payment("pay-1", ("inv-1", 13500)))
+    workbench.say("payment.reversed", {"id": "pay-1", "date": "2026-11-07", "reason": "keyed_in_error"})
+    assert [one.state for one in workbench.operations("pay-1", "payment")] == ["skipped", "skipped"]
+    assert workbench.exceptions() == []
+
+
+@pytest.mark.parametrize("change", [{"state": "withdrawn"}, {"day": "2026-11-09"}])
+def test_what_cannot_be_the_same_is_not_asked_about(workbench: Workbench, change: dict[str, str]) -> None:
+    """Voided since, or six days apart."""
+    billed(workbench, "inv-1")
+    entered_by_hand(workbench, **change)
+    workbench.say("payment.recorded", payment("pay-1", ("inv-1", 13500)))
+    assert workbench.outcome("payment", "pay-1") == ("succeeded", None)
+
+
+def test_an_echo_of_what_we_told_is_not_sent_back(workbench: Workbench) -> None:
+    """Billing records what QuickBooks told it, and says so: that is not new money; nor is it ours to void."""
+    billed(workbench, "inv-1")
+    workbench.say("payment.recorded", payment("pay-1", ("inv-1", 13500), provider="quickbooks"))
+    assert workbench.outcome("payment", "pay-1") == ("skipped", "from_quickbooks")
+    workbench.say("payment.reversed", {"id": "pay-1", "date": "2026-11-07", "reason": "keyed_in_error"})
+    assert workbench.outcome("payment", "pay-1") == ("failed", "payment_of_quickbooks")
+    assert workbench.objects("Payment") == []
