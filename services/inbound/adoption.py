@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy import text
 
 from messages.accounting import PaymentState
-from services.inbound import alike, troubles
+from services.inbound import alike, drift, troubles
 from services.inbound.cases import LIVE, Case
 from services.inbound.owners import Owned
 from services.inbound.split import Split, Target
@@ -36,7 +36,7 @@ _NOT_THERE = text(
         WHERE d.tenant_id = :tenant AND d.kind = 'credit_application' AND d.state = 'finalized'
           AND d.data ->> 'source_kind' = 'credit_note' AND d.data ->> 'invoice_id' = ANY (CAST(:invoices AS text[]))
           AND NOT EXISTS (SELECT FROM link l WHERE l.tenant_id = d.tenant_id AND l.kind = d.kind
-                             AND l.document_id = d.document_id)
+                             AND l.document_id = d.document_id AND l.state IN ('synced', 'drift'))
         ORDER BY d.document_id"""
 )
 
@@ -176,6 +176,7 @@ def _link(case: Case, kind: str, document_id: str, via: str, currency: str) -> L
 def _put(case: Case, link: Link, kinds: Sequence[str]) -> None:
     """Link, end what would have sent it, close what kept that from being sent, and wake what waited for the link."""
     links.put(case.connection, link)
+    drift.close(case.connection, case.company_id, link.kind, link.document_id, "it is there again")
     because = f"it is in QuickBooks as Payment {link.external_id}"
     for gone in attempts.supersede(case.connection, case.tenant, link.kind, link.document_id, kinds, because):
         case.settle(gone, because)

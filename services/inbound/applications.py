@@ -13,7 +13,7 @@ from services.ledger.links import Link
 
 _PARTS = text(
     """SELECT d.document_id, d.total, d.data ->> 'source_kind' AS source_kind,
-              i.external_id AS invoice, s.external_id AS memo, d.applied_sequence
+              i.external_id AS invoice, s.external_id AS memo, d.state = 'voided' AS taken_back
          FROM document d
          LEFT JOIN link i ON i.company_id = :company AND i.kind = 'invoice'
                          AND i.document_id = d.data ->> 'invoice_id'
@@ -25,12 +25,16 @@ _PARTS = text(
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """An application of ours: so much of a memo, or of a prepayment (None), on an invoice."""
+    """An application of ours: so much of a memo, or of a prepayment (None), on an invoice.
+
+    `taken_back`: billing has taken it back, and QuickBooks is to follow.
+    """
 
     link: Link
     invoice: Target
     memo: Target | None
     amount: int
+    taken_back: bool = False
 
 
 def of_payment(
@@ -51,6 +55,7 @@ def of_payment(
             invoice=("Invoice", row.invoice or ""),
             memo=("CreditMemo", row.memo or "") if row.source_kind == "credit_note" else None,
             amount=row.total,
+            taken_back=row.taken_back,
         )
         for row in rows
     ]

@@ -6,16 +6,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+from uuid import UUID
 
-from messages.accounting import Difference, LinkedDocument, PaymentState
+from messages.accounting import LinkedDocument, PaymentState
 from messages.money import to_decimal
 from services.exceptions import desk
-from services.inbound import applications
+from services.inbound import applications, drift
 from services.inbound.applications import Application
 from services.inbound.cases import Case
+from services.inbound.differences import Difference, digest
+from services.inbound.drift import Change
 from services.inbound.split import Target
-from services.ledger import links
+from services.ledger import documents, links
 from services.ledger.ports import Problem
 from services.psa import credits as told_credits
 from services.psa.credits import Applied
@@ -23,10 +26,7 @@ from services.psa.credits import Applied
 if TYPE_CHECKING:
     from services.inbound.money import Money
 
-DRIFT = "accounting_sync_drift"
 KIND = "credit_application"
-
-Change = Literal["changed", "voided", "deleted"]
 
 
 def told(case: Case) -> dict[str, Applied]:
@@ -71,7 +71,8 @@ def tell(money: Money) -> list[str]:
         told_credits.put(case.connection, applied)
         invoice, source = money.owned[use.charge], money.owned.get(use.credit)
         case.tell.credit(applied, invoice, source, money.customer, left.numbers, automatic=left.automatic)
-        desk.resolve(case.connection, _subject(case, applied.application_id), DRIFT, "it is applied again")
+        about = drift.subject(case.tenant, case.company_id, KIND, applied.application_id)
+        desk.resolve(case.connection, about, drift.TYPE, "it is applied again")
         done.append("credit applied in QuickBooks")
     own = {_name(case, one.memo, one.invoice) for one in money.applications if one.memo is not None}
     gone = [one for one in before.values() if one.state == "told" and one.application_id not in now]
@@ -90,11 +91,39 @@ def lost(case: Case, missing: Sequence[Application], change: Change) -> list[str
     """Applications of ours that are not in QuickBooks any more: a person decides, and billing hears of it."""
     done = []
     for one in missing:
+        link = one.link
         dead = "deleted" if change == "deleted" else "external_voided"
-        links.put(case.connection, replace(one.link, state=dead))
-        _drifted(case, one.link.document_id, one.link.currency, one.amount, change)
+        links.put(case.connection, replace(link, state=dead))
+        if one.taken_back:
+            continue  # billing says so too
+        exception_id, differences = _drifted(case, link.document_id, link.currency, one.amount, change)
+        assert exception_id is not None
+        drift.put(
+            case.connection,
+            company_id=case.company_id,
+            kind=KIND,
+            document_id=link.document_id,
+            tenant=case.tenant,
+            change=change,
+            version=case.seen.version,
+            digest=digest(change, differences),
+            differences=differences,
+            agreed=link.snapshot,
+            observed=case.seen.raw,
+            exception_id=exception_id,
+        )
         done.append("credit of ours taken off in QuickBooks")
     return done
+
+
+def agreed(case: Case) -> None:
+    """Billing has taken back what was taken off in QuickBooks before: nobody has to decide any more."""
+    for link in case.links:
+        if link.kind == KIND and link.state in {"deleted", "external_voided"}:
+            document = documents.get(case.connection, case.tenant, KIND, link.document_id)
+            if document.state == "voided":
+                how = "billing has taken the credit back too"
+                drift.close(case.connection, case.company_id, KIND, link.document_id, how)
 
 
 def _name(case: Case, source: Target, charge: Target) -> str:
@@ -110,11 +139,11 @@ def _undo(case: Case, applied: Applied, change: Change, *, ask: bool = True) -> 
 
 def _drifted(
     case: Case, application_id: str, currency: str | None, amount: int, change: Change, *, ask: bool = True
-) -> None:
+) -> tuple[UUID | None, list[Difference]]:
     """Billing has credit on an invoice that QuickBooks does not have there any more, under that name."""
     written = str(to_decimal(amount, currency)) if currency else str(amount)
     problem = Problem(
-        type=DRIFT,
+        type=drift.TYPE,
         code="credit_application_gone",
         cause=f"credit_gone:{application_id}",
         title="Credit was taken off an invoice in QuickBooks",
@@ -129,7 +158,9 @@ def _drifted(
         amount=amount,
         currency=currency,
     )
-    exception_id = desk.report(case.connection, _subject(case, application_id), problem) if ask else None
+    about = drift.subject(case.tenant, case.company_id, KIND, application_id)
+    exception_id = desk.report(case.connection, about, problem) if ask else None
+    differences = [Difference("amount", written, "0", "quickbooks")]
     case.tell.drifted(
         LinkedDocument.model_validate(
             {
@@ -141,20 +172,10 @@ def _drifted(
             }
         ),
         change,
-        [Difference(field="amount", billing_value=written, quickbooks_value="0", owner="quickbooks")],
+        differences,
         currency=currency,
         total=amount,
         quickbooks_total=0,
         exception_id=exception_id,
     )
-
-
-def _subject(case: Case, application_id: str) -> desk.Subject:
-    return desk.Subject(
-        tenant=case.tenant,
-        kind=KIND,
-        id=application_id,
-        direction="inbound",
-        company_id=case.company_id,
-        operation_id=case.operation.operation_id,
-    )
+    return exception_id, differences

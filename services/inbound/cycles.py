@@ -98,7 +98,7 @@ _MISSING = text(
          SELECT external_id AS id FROM link
           WHERE company_id = :company AND external_type = :entity AND state IN ('synced', 'drift')
             AND created_at < :before
-         UNION SELECT external_id FROM quickbooks_object o JOIN quickbooks_change c USING (change_id)
+         UNION SELECT o.external_id FROM quickbooks_object o JOIN quickbooks_change c USING (change_id)
           WHERE o.company_id = :company AND o.entity = :entity AND NOT o.deleted AND c.seen_at < :before
             AND o.external_id NOT LIKE 'unreadable-%'
          UNION SELECT external_id FROM mapping

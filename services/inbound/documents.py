@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, text
 
-from messages.accounting import Difference as Told
 from messages.money import to_decimal, to_minor
 from services.exceptions import desk
 from services.inbound import cases, differences, drift, owners
@@ -58,7 +57,9 @@ class CheckDocument(LocalHandler):
         if case.under_way is not None:
             return case.under_way
         if link is None:
-            return Skip("unlinked", "it is no document of billing")
+            kind = "invoice" if case.entity == "Invoice" else "credit_note"
+            drift.close_former(connection, case.company_id, kind, case.external_id)
+            return Skip("unlinked", "it is no document of billing (any more)")
         if case.seen.raw is None:
             return self._gone(case, link, "deleted", [])
         found = _without_merges(case, link, differences.compare(link.snapshot, case.seen.raw))
@@ -112,15 +113,7 @@ class CheckDocument(LocalHandler):
         case.tell.drifted(
             case.tell.linked(owned, case.external_id),
             change,
-            [
-                Told(
-                    field=one.field,
-                    billing_value=one.agreed,
-                    quickbooks_value=one.observed,
-                    owner=one.owner,
-                )
-                for one in found
-            ],
+            found,
             date=raw.get("TxnDate"),
             currency=owned.currency,
             total=owned.total,

@@ -36,6 +36,10 @@ _PUT = text(
           exception_id = excluded.exception_id, state = 'open', detected_at = clock_timestamp(), closed_at = NULL,
           resolution = NULL"""
 )
+_OF_FORMER = text(
+    """SELECT kind, document_id FROM drift
+        WHERE company_id = :company AND kind = :kind AND state = 'open' AND agreed ->> 'Id' = :id"""
+)
 _SEEN = text(
     """UPDATE drift SET version = :version, observed = CAST(:observed AS jsonb)
         WHERE company_id = :company AND kind = :kind AND document_id = :document"""
@@ -143,6 +147,15 @@ def close(
         connection, subject(row.tenant_id, company_id, kind, document_id), TYPE, resolution, actor=actor
     )
     return True
+
+
+def close_former(connection: Connection, company_id: UUID, kind: str, external_id: str) -> bool:
+    """Close what is open about an object that no document of ours is linked to any more."""
+    values = {"company": company_id, "kind": kind, "id": external_id}
+    rows = connection.execute(_OF_FORMER, values).all()
+    for row in rows:
+        close(connection, company_id, row.kind, row.document_id, "the document was made anew in QuickBooks")
+    return bool(rows)
 
 
 def subject(tenant: str, company_id: UUID, kind: str, document_id: str) -> desk.Subject:

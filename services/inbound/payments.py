@@ -41,6 +41,7 @@ class ApplyPayment(LocalHandler):
         case = cases.load(connection, operation)
         if case is None:
             return Skip("superseded", "a newer version of it was seen")
+        credit.agreed(case)
         if case.older or (case.ours and not operation.repair):
             case.resolve(troubles.UNMAPPED, "it is as we left it")
             return Skip("echo", "it is what we wrote ourselves, or older")

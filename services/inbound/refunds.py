@@ -6,6 +6,7 @@ https://developer.intuit.com/app/developer/qbo/docs/api/accounting/all-entities/
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from pydantic import ValidationError
@@ -49,7 +50,9 @@ class ReportRefund(LocalHandler):
         cutover = case.settings.cutover_date
         if cutover is not None and refund.txn_date is not None and refund.txn_date < cutover:
             return Skip("before_cutover", f"it is before the cutover of {cutover}")
-        desk.report(connection, desk.about(operation), _problem(case, refund, owner.client_id))
+        # About the receipt and not about this operation, which is done once it has said so.
+        about = replace(desk.about(operation), operation_id=None)
+        desk.report(connection, about, _problem(case, refund, owner.client_id))
         return Done("reported", "a person enters it in billing")
 
 

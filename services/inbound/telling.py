@@ -15,7 +15,6 @@ from messages.accounting import (
     Company,
     CreditAppliedInQuickBooks,
     Customer,
-    Difference,
     DocumentDrifted,
     DocumentSynced,
     Entity,
@@ -25,7 +24,9 @@ from messages.accounting import (
     PaymentState,
     PaymentWithdrawn,
 )
+from messages.accounting import Difference as Told
 from services.connections import companies
+from services.inbound.differences import Difference
 from services.inbound.objects import Seen
 from services.inbound.owners import Owned
 from services.inbound.split import Split, Target
@@ -133,7 +134,12 @@ class Teller:
             cause=self.cause,
             document=document,
             change=change,
-            differences=tuple(differences),
+            differences=tuple(
+                Told(
+                    field=one.field, billing_value=one.agreed, quickbooks_value=one.observed, owner=one.owner
+                )
+                for one in differences
+            ),
             detected_at=self.seen.seen_at,
             **facts,
         )

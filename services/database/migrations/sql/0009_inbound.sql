@@ -213,6 +213,11 @@ BEGIN
      AND (o.sync_token IS DISTINCT FROM NEW.sync_token OR NEW.kind = 'credit_application'
           OR EXISTS (SELECT FROM drift d WHERE d.company_id = NEW.company_id AND d.kind = NEW.kind
                         AND d.document_id = NEW.document_id AND d.state = 'open'));
+  IF TG_OP = 'UPDATE' THEN  -- the document was made anew: what was said of its former object is settled
+    UPDATE quickbooks_object o SET judge_at = clock_timestamp()
+     WHERE o.company_id = OLD.company_id AND o.entity = OLD.external_type AND o.external_id = OLD.external_id
+       AND OLD.external_id <> NEW.external_id;
+  END IF;
   RETURN NULL;
 END $$;
 CREATE TRIGGER link_inserted AFTER INSERT ON link FOR EACH ROW WHEN (NEW.state = 'synced') EXECUTE FUNCTION link_made();
