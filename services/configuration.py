@@ -67,7 +67,12 @@ class Configuration(BaseSettings):
         description="A billing event that nobody took over within this time is published again; doubles up to an hour.",
     )
     in_flight_per_company: int = Field(default=8, ge=1, le=100)
-    worker_threads: int = Field(default=8, ge=1, le=64)
+    worker_threads: int = Field(
+        default=16,
+        ge=1,
+        le=64,
+        description="Above in_flight_per_company, so that one hung company leaves room.",
+    )
     drain_seconds: float = Field(
         default=45.0, gt=0, description="How long a worker may finish its work on SIGTERM."
     )

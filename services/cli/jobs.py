@@ -10,6 +10,7 @@ from services.connections import notices, webhooks
 from services.connections import upkeep as connections
 from services.exceptions import upkeep
 from services.ledger import retention, sweep
+from services.outbound import closed_books
 from workers.scheduler import Errand, Job
 
 SWEEP = 2.0  # seconds; a dead worker's operation goes on at most this long after its lease
@@ -27,6 +28,7 @@ def jobs(parts: Parts) -> list[Job]:
         Job("events_caught_up", SWEEP, parts.intake.catch_up),
         Job("exception_sweep", UPKEEP, upkeep.sweep),
         Job("letters_rebuilt", UPKEEP, upkeep.rebuild),
+        Job("closed_books_reopened", UPKEEP, closed_books.reopen),
         Job("ledger_retention", RETENTION, retention.forget),
         Job("api_outcomes_retention", RETENTION, outcomes.forget),
         Job("token_notices", NOTICES, notices.tell),
