@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import struct
+import threading
 from collections.abc import Callable, Iterator
 
 import pika.data
 import pytest
 import structlog
+from dramatiq.middleware.time_limit import _CtypesTimeoutManager
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -56,3 +58,16 @@ def deadly_headers(
 
     monkeypatch.setattr("pika.data.encode_value", encode)
     return lambda: {"deadly": AS_ON_THE_WIRE}
+
+
+@pytest.fixture(autouse=True)
+def _no_limit_outlives_its_test() -> Iterator[None]:
+    """Forget the time limits of worker threads that a test has stopped in the middle of a message.
+
+    Dramatiq's timer never ends and knows threads by their number only, which the next thread may be given.
+    """
+    yield
+    for thread in threading.enumerate():
+        if isinstance(thread, _CtypesTimeoutManager):
+            with thread.mu:
+                thread.deadlines.clear()
