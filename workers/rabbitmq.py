@@ -66,6 +66,7 @@ class RabbitmqSession:
         self._burial: BlockingChannel | None = None
         self._arrived: deque[Arrival] = deque()
         self._cancelled = False
+        self._waking = False
         _declare(url, queue)
         with _lost():
             self._connection = connect(url, f"worker of {queue}")
@@ -120,9 +121,11 @@ class RabbitmqSession:
             self.requeue(self._arrived.popleft().tag, counted=False)
 
     def wake(self) -> None:
-        """End a `receive` of another thread."""
-        with suppress(pika.exceptions.AMQPError, OSError):
-            self._connection.add_callback_threadsafe(_nothing)
+        """End a `receive` of another thread. One call is under way at a time: it costs a write to a socket."""
+        if not self._waking:
+            self._waking = True
+            with suppress(pika.exceptions.AMQPError, OSError):
+                self._connection.add_callback_threadsafe(self._on_wake)
 
     def close(self) -> None:
         """Leave; what was not settled goes back to its queue."""
@@ -168,12 +171,12 @@ class RabbitmqSession:
             )
         )
 
+    def _on_wake(self) -> None:
+        # What the thread is woken for is on its list already; whoever comes from now on wakes it again.
+        self._waking = False
+
     def _on_cancel(self, _frame: Any) -> None:
         self._cancelled = True
-
-
-def _nothing() -> None:
-    """What a thread is woken for is on its own list."""
 
 
 def _declare(url: str, queue: str) -> None:

@@ -63,7 +63,11 @@ class Proxy:
         if self._refusing:
             client.close()
             return
-        server = socket.create_connection(self._target)
+        try:
+            server = socket.create_connection(self._target)
+        except OSError:
+            client.close()
+            return
         self.accepted += 1
         with self._lock:
             for one, other in ((client, server), (server, client)):

@@ -51,6 +51,10 @@ class Side:
         """Our fleet must keep what stock Dramatiq is shown to break."""
         assert kept is self.keeps
 
+    def promises_soon(self, kept: Callable[[], bool], seconds: float = 1) -> None:
+        """`promises` for what takes a moment: stock is given `seconds`, our fleet all the time a busy machine needs."""
+        self.promises(within(10 if self.keeps else seconds, kept))
+
     def work(self, text: str, do: Work | None) -> None:
         """What the actor does."""
         self.ran.append(text)

@@ -123,7 +123,7 @@ def test_a_drained_worker_has_acked_what_it_finished(start: Start, amqp: Amqp) -
 
 def test_a_drain_is_bounded(start: Start, amqp: Amqp) -> None:
     """A message that hangs does not hold the process beyond its drain; it and the others are back in the queue."""
-    process = start(drain=2)
+    process = start(drain=5)
     hanging, waiting = uuid4(), uuid4()
     _send(amqp, hanging, 2)
     process.await_said("begun", hanging, 2)
