@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+# Tests mostly wait for servers: more processes than cores use the cores better. Each has servers of its own.
+PYTEST_WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 
@@ -21,8 +23,13 @@ run-rabbitmq: setup ## Install RabbitMQ from the system's packages if missing, t
 	@$(BIN)/algasync demo
 
 .PHONY: test
-test: setup lint types imports ## Everything a change must pass: lint, types, import contracts, tests
-	@$(BIN)/python -m pytest
+test: setup lint types imports test-broker ## Everything a change must pass: lint, types, import contracts, tests
+	@$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadfile
+
+# Several test processes at once must not each find RabbitMQ missing; a refusal is told again by the tests that need it.
+.PHONY: test-broker
+test-broker:
+	@[ -n "$$BROKER_URL" ] || command -v rabbitmq-server > /dev/null || sh deploy/local/install-rabbitmq.sh || true
 
 .PHONY: test-long
 test-long: setup ## The slow chaos runs

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator
 
 import pytest
 import structlog
 
 from services.cli import logs
-
-
-@pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
-    """Leave the configuration of logs as it was."""
-    before = structlog.get_config()
-    yield
-    structlog.configure(**before)
 
 
 def test_a_logger_outlives_a_redirection() -> None:
@@ -38,3 +29,15 @@ def test_an_unknown_level_is_named() -> None:
     """Bad input names the setting and the fix."""
     with pytest.raises(ValueError, match="ALGASYNC_LOG_LEVEL: 'loud' is no level"):
         logs.configure("json", "loud")
+
+
+def test_a_logger_obeys_later_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    """A logger that was used while only warnings were wanted tells more once more is wanted."""
+    logs.configure("json", "warning")
+    log = structlog.get_logger()
+    log.info("unwanted")
+    logs.configure("json", "info")
+    log.info("wanted")
+    told = capsys.readouterr().err
+    assert '"event": "wanted"' in told
+    assert "unwanted" not in told
