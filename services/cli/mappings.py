@@ -50,7 +50,7 @@ def set_(
         mapping = mappings.put(
             connection,
             tenant,
-            _company(connection, tenant, company),
+            wiring.chosen_company(connection, tenant, company).company_id,
             _at(kind, ours, variant),
             external_id=quickbooks_id,
             external_name=name,
@@ -83,7 +83,7 @@ def list_(
         found = mappings.page(
             connection,
             tenant,
-            _company(connection, tenant, company),
+            wiring.chosen_company(connection, tenant, company).company_id,
             kind=mappings.Kind(kind) if kind else None,
             limit=limit,
         )
@@ -125,7 +125,7 @@ def delete(
         gone = mappings.delete(
             connection,
             tenant,
-            _company(connection, tenant, company),
+            wiring.chosen_company(connection, tenant, company).company_id,
             _at(kind, ours, variant),
             actor=str(actor),
         )
@@ -139,22 +139,3 @@ def delete(
 
 def _at(kind: str, ours: str, variant: str) -> Key:
     return (kind, "" if kind == "discount_item" and ours == "default" else ours, variant)
-
-
-def _company(connection: Connection, tenant: str, wanted: str | None) -> UUID:
-    """The company meant, else the tenant's default."""
-    from services.cli import wiring
-    from services.connections import companies
-
-    named = wiring.company_id(connection, tenant, wanted)
-    if named is not None:
-        return named
-    for one in companies.listed(connection, tenant):
-        if one.is_default:
-            return one.company_id
-    raise console.Told(
-        f"tenant {tenant} has no QuickBooks company; connect one first, or name another with --company",
-        code="no_company",
-        field="--company",
-        exit_code=console.USAGE,
-    )

@@ -60,7 +60,6 @@ def at_desk(
     Without `start` the newest run will do, whatever its state, and nothing is read. `refresh` reads all again.
     """
     from services.cli import wiring
-    from services.cli.mappings import _company
     from services.cli.parts import intuit
     from services.configuration import configuration
     from services.connections.clients import Clients
@@ -72,7 +71,7 @@ def at_desk(
         closing(Clients(database, intuit(configuration()), ConnectionAttention(), tenant)) as clients,
     ):
         with database.transaction(tenant) as connection:
-            company_id = _company(connection, tenant, company)
+            company_id = wiring.chosen_company(connection, tenant, company).company_id
             known = [] if start else runs.listed(connection, tenant, company_id)
             run = known[0] if known else runs.start(connection, tenant, company_id, str(actor))
             if refresh:

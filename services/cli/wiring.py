@@ -89,3 +89,17 @@ def company_id(connection: Connection, tenant: str | None, wanted: str | None) -
     """The id of `company`."""
     found = company(connection, tenant, wanted)
     return found.company_id if found else None
+
+
+def chosen_company(connection: Connection, tenant: str, wanted: str | None) -> Company:
+    """The company an operator means, else the tenant's default. Raises `Told` when there is none."""
+    found = company(connection, tenant, wanted)
+    found = found or next((one for one in companies.listed(connection, tenant) if one.is_default), None)
+    if found is None:
+        raise Told(
+            f"tenant {tenant} has no QuickBooks company; connect one first, or name another with --company",
+            code="no_company",
+            field="--company",
+            exit_code=USAGE,
+        )
+    return found

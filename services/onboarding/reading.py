@@ -21,7 +21,7 @@ from services.onboarding import runs
 from services.onboarding.runs import Reading, Run
 from services.quickbooks import body, calls
 from services.quickbooks.pages import Pages
-from services.quickbooks.query import PAGE, Select, select
+from services.quickbooks.query import PAGE, select
 
 QUERIES = {
     # Inactive customers hold their names, so they must be known before one is created.
@@ -63,15 +63,6 @@ _FORMS = text(
          FROM onboarding_object WHERE run_id = :run AND entity IN ('Invoice', 'CreditMemo')
         ORDER BY entity, external_id"""
 )
-
-
-class _Resumed(Pages):
-    """Pages that go on behind rows that are kept already: the next page begins with the last of them."""
-
-    def __init__(self, wanted: Select, size: int, kept: Iterable[str]) -> None:
-        super().__init__(wanted, size)
-        self._seen = set(kept)
-        self._start = max(1, len(self._seen))
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +117,7 @@ def read(
                 connection.execute(_BEGIN, values)
         elif known.done:
             continue
-        pages = _Resumed(QUERIES[entity], size, kept)
+        pages = Pages(QUERIES[entity], size, resume=kept)
         while call := pages.next():
             reply = clients.look(run.company_id, call)
             fresh = {row.id for row in pages.take(reply)}

@@ -8,7 +8,7 @@ https://developer.intuit.com/app/developer/qbo/docs/learn/explore-the-quickbooks
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from services.quickbooks import calls
 from services.quickbooks.call import Call
@@ -20,18 +20,19 @@ from services.quickbooks.reply import Reply
 class Pages:
     """Says which page to ask for next, and takes its rows: each once, whatever moves meanwhile.
 
-    Rows created while reading may or may not appear; the change feed has them.
+    Rows created while reading may or may not appear; the change feed has them. `resume` are the ids of rows that an
+    earlier reading took: it goes on behind them, and the next page begins with the last of them.
     """
 
-    def __init__(self, select: Select, size: int = PAGE) -> None:
+    def __init__(self, select: Select, size: int = PAGE, resume: Iterable[str] = ()) -> None:
         if size < 2:
             raise ValueError(f"size: pages overlap by a row, so they need at least 2, not {size}")
         self._select = select.order_by("Id")
         self._size = size
-        self._start = 1
+        self._seen = set(resume)
+        self._start = max(1, len(self._seen))
         self._back = 1
         self._done = False
-        self._seen: set[str] = set()
 
     def next(self) -> Call | None:
         """Return the call for the next page, None when all rows are read."""
