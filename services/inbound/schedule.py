@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Connection, text
 
-from services.connections import meter
+from services.connections import companies, meter
 from services.inbound import cycles
 from services.inbound.asking import FIRST, Question
 from services.inbound.poll import FEED, KIND, QUEUE
@@ -21,7 +21,7 @@ from services.ledger import attempts, operations, timeline
 from services.ledger.operations import Lane, Plan
 from services.mapping import settings
 from services.quickbooks import changes
-from services.refusals import missing
+from services.refusals import invalid, missing
 
 log = structlog.get_logger()
 
@@ -64,12 +64,17 @@ _NEXT = text(
               due_at = poll_slot(company_id, clock_timestamp(), :seconds)
         WHERE company_id = :company"""
 )
+# Our own writes make Intuit call too, and every look costs a read: a company that was looked at just now has a rest.
 _WAKE = text(
-    """UPDATE change_feed SET due_at = least(due_at, clock_timestamp()),
+    """UPDATE change_feed f SET
+              due_at = least(due_at, greatest(clock_timestamp(), CAST(:rest AS interval) + coalesce(
+                (SELECT started_at FROM poll_cycle c WHERE c.company_id = f.company_id AND c.number = f.cycle),
+                '-infinity'))),
               cause = CASE WHEN 'request' IN (cause, :cause) THEN 'request' ELSE :cause END,
               webhook_at = CASE WHEN :cause = 'webhook' THEN clock_timestamp() ELSE webhook_at END
         WHERE company_id = :company"""
 )
+_FUTURE = text("SELECT :cursor > clock_timestamp()")
 _SET = text(
     """INSERT INTO change_feed AS f (company_id, tenant_id, begins_at, cursor, due_at)
        SELECT company_id, tenant_id, :cursor, :cursor, clock_timestamp() FROM company WHERE company_id = :company
@@ -113,22 +118,34 @@ def interval(connection: Connection, tenant: str, company_id: UUID, *, hears: bo
 
 
 def wake(connection: Connection, company_id: UUID, cause: Cause = "webhook") -> bool:
-    """Let a company be read now; False when it has no feed yet.
+    """Let a company be read now, for a `webhook` once it has rested (`webhook_rest`); False without a feed.
 
-    `request` (somebody asked) reads even while automatic sync is off. A cycle that is running may have asked too
-    early, so another one follows it.
+    `request` (somebody asked) does not wait, and reads even while automatic sync is off. A cycle that is running may
+    have asked too early, so another one follows it.
     """
-    return bool(connection.execute(_WAKE, {"company": company_id, "cause": cause}).rowcount)
+    rest = _rest(connection, company_id) if cause == "webhook" else timedelta()
+    values = {"company": company_id, "cause": cause, "rest": rest}
+    return bool(connection.execute(_WAKE, values).rowcount)
 
 
 def set_cursor(connection: Connection, company_id: UUID, cursor: datetime, actor: str) -> None:
-    """Read changes from this moment on, whatever was read before. Raises `Refusal` for an unknown company."""
+    """Read changes from this moment on, whatever was read before.
+
+    Raises `Refusal` for an unknown company, and for a moment to come: what changes until then would be missed.
+    """
+    if connection.execute(_FUTURE, {"cursor": cursor}).scalar_one():
+        raise invalid("cursor", f"{cursor.isoformat()} has not come yet; changes until then would be missed")
     row = connection.execute(_SET, {"company": company_id, "cursor": cursor}).one_or_none()
     if row is None:
         raise missing(f"there is no QuickBooks company {company_id} in this tenant", code="unknown_company")
     timeline.append(
         connection, row.tenant_id, "company", str(company_id), actor, "cursor_set", {"cursor": cursor}
     )
+
+
+def _rest(connection: Connection, company_id: UUID) -> timedelta:
+    tenant = companies.get(connection, company_id).tenant_id
+    return timedelta(seconds=settings.resolve(connection, tenant, company_id=company_id).webhook_rest)
 
 
 def _open(connection: Connection, row: Any) -> None:

@@ -95,6 +95,13 @@ class Settings(BaseModel):
     poll_interval: int = _setting(
         15, ("tenant", "company"), "Minutes between two reads of QuickBooks' changes.", ge=1, le=1440
     )
+    webhook_rest: int = _setting(
+        60,
+        ("tenant", "company"),
+        "Seconds from one read of QuickBooks' changes to the next that webhooks ask for; our own writes cause some.",
+        ge=0,
+        le=3600,
+    )
     limiter_share: float = _setting(
         0.8, ("company",), "Part of Intuit's call limits that we use; other apps share them.", ge=0.05, le=1
     )

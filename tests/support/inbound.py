@@ -67,7 +67,7 @@ class InboundBench(Workbench):
         """The first cycle: from here on changes are ours to follow."""
         self.poll()
 
-    def wake(self, cause: schedule.Cause = "webhook") -> None:
+    def wake(self, cause: schedule.Cause = "request") -> None:
         """Ask for a cycle."""
         with self.fleet.transaction(TENANT) as connection:
             schedule.wake(connection, self.company_id, cause)
