@@ -6,6 +6,7 @@ servers one by one.
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -41,6 +42,12 @@ class Configuration(BaseSettings):
     public_url: str = Field(
         default="", description="Where browsers reach the API; default is its own address."
     )
+
+    health_host: str = Field(
+        default="127.0.0.1",
+        description="Where /healthz, /readyz and /metrics of a process listen; 0.0.0.0 in a container.",
+    )
+    health_port: int = Field(default=0, ge=0, le=65535, description="Their port; 0 takes a free one.")
 
     environment: Literal["sandbox", "production"] = Field(
         default="sandbox", description="Which QuickBooks: sandbox or production."
@@ -101,5 +108,15 @@ class Configuration(BaseSettings):
 
 @lru_cache(maxsize=1)
 def configuration() -> Configuration:
-    """The settings of this process, read at first use."""
-    return Configuration()
+    """The settings of this process, read at first use.
+
+    With `ALGASYNC_SECRETS_DIR` set, a file of that folder named like a variable (`DATABASE_URL`,
+    `ALGASYNC_SECRET_KEYS`) gives its value unless the variable itself is set: secrets then stand in no environment,
+    where `docker inspect` and crash reports would show them. Raises `ValueError` when there is no such folder.
+    """
+    folder = os.environ.get("ALGASYNC_SECRETS_DIR")
+    if folder and not Path(folder).is_dir():
+        raise ValueError(
+            f"ALGASYNC_SECRETS_DIR: there is no folder {folder}; mount the secrets there, or unset it"
+        )
+    return Configuration(_secrets_dir=folder or None)

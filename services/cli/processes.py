@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Collection
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
@@ -14,16 +16,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from services.cli.console import UNREACHABLE, Told
+from services.cli.console import UNREACHABLE, USAGE, Told
 
 if TYPE_CHECKING:
     from services.configuration import Configuration
+    from workers.topology import QueueName
 
 Threads = Annotated[int | None, typer.Option(help="Threads; the setting ALGASYNC_WORKER_THREADS by default.")]
-Port = Annotated[int, typer.Option(help="Port of /healthz, /readyz and /metrics; 0 takes a free one.")]
+Port = Annotated[
+    int | None,
+    typer.Option(help="Port of /healthz, /readyz and /metrics; the setting ALGASYNC_HEALTH_PORT by default."),
+]
 
 
-def relay(port: Port = 0) -> None:
+def relay(port: Port = None) -> None:
     """Publish what was emitted, with confirms, until it is taken over. Several may run at once.
 
     Example: algasync relay
@@ -33,10 +39,9 @@ def relay(port: Port = 0) -> None:
     from outbox.store import Schedule
     from services.cli import wiring
     from services.database import to_driver_url
-    from workers import health
 
     settings, stop = _begin()
-    with health.serve("127.0.0.1", port, faults=list, obstacles=list):
+    with _health(settings, port):
         Relay(
             to_driver_url(wiring.database_url(settings)),
             _broker(settings),
@@ -44,21 +49,20 @@ def relay(port: Port = 0) -> None:
         ).run(stop)
 
 
-def dispatcher(port: Port = 0) -> None:
+def dispatcher(port: Port = None) -> None:
     """Send commands for operations that are due. Several may run; one leads, the others stand by.
 
     Example: algasync dispatcher
     """
     from outbox.publisher import Publisher
     from services.cli import wiring
-    from workers import health
     from workers.dispatcher import Dispatcher
     from workers.topology import WORK
 
     settings, stop = _begin()
     database = wiring.fleet_database(application="algasync dispatcher")
     with (
-        health.serve("127.0.0.1", port, faults=list, obstacles=list),
+        _health(settings, port),
         database,
         Publisher(_broker(settings), exchanges=[WORK]) as publisher,
     ):
@@ -66,23 +70,30 @@ def dispatcher(port: Port = 0) -> None:
         Dispatcher(database, publisher, settings.in_flight_per_company, resend).run(stop)
 
 
-def scheduler(port: Port = 0) -> None:
+def scheduler(port: Port = None) -> None:
     """Do what goes by the clock: sweeps, retention, token upkeep. Several may run; one leads.
 
     Example: algasync scheduler
     """
     from services.cli import parts
     from services.cli.jobs import errands, jobs
-    from workers import health, scheduler
+    from workers import scheduler
 
     settings, stop = _begin()
     made = parts.parts(settings, threads=2, application="algasync scheduler")
-    with health.serve("127.0.0.1", port, faults=list, obstacles=list):
+    with _health(settings, port):
         scheduler.run(made.database, jobs(made), stop, errands(made))
     made.close()
 
 
-def workers(threads: Threads = None, port: Port = 0) -> None:
+def workers(
+    threads: Threads = None,
+    port: Port = None,
+    queue: Annotated[
+        list[str] | None,
+        typer.Option(help="Work on this queue only; may be given several times. All queues by default."),
+    ] = None,
+) -> None:
     """Take over billing events and carry out operations against QuickBooks.
 
     SIGTERM stops taking, finishes what is running within ALGASYNC_DRAIN_SECONDS and exits 0.
@@ -93,16 +104,19 @@ def workers(threads: Threads = None, port: Port = 0) -> None:
     from workers import process
 
     settings, stop = _begin(signals=False)
+    queues = _queues(queue)
     count = threads or settings.worker_threads
     made = parts.parts(settings, threads=count, application="algasync workers")
     code = process.run(
         _broker(settings),
         made.fleet(),
+        queues=queues,
         threads=count,
         call_seconds=settings.call_seconds,
         lease_seconds=settings.lease_seconds,
         drain_seconds=settings.drain_seconds,
-        port=port,
+        host=settings.health_host,
+        port=settings.health_port if port is None else port,
         stop=stop,
     )
     made.close()
@@ -122,17 +136,17 @@ def embedded(threads: Threads = None) -> None:
     raise typer.Exit(embedded.run(settings, stop, threads=threads or settings.worker_threads))
 
 
-def collector(port: Port = 0) -> None:
+def collector(port: Port = None) -> None:
     """File dead letters of the broker in the database, where they never expire.
 
     Example: algasync collector
     """
     from services.cli import parts
-    from workers import collector, health
+    from workers import collector
 
     settings, stop = _begin()
     made = parts.parts(settings, threads=1, application="algasync collector")
-    with health.serve("127.0.0.1", port, faults=list, obstacles=list):
+    with _health(settings, port):
         collector.run(_broker(settings), made.fleet(), stop)
     made.close()
 
@@ -182,6 +196,27 @@ def _begin(*, signals: bool = True) -> tuple[Configuration, threading.Event]:
         signal.signal(signal.SIGTERM, end)
         signal.signal(signal.SIGINT, end)
     return settings, stop
+
+
+def _queues(named: list[str] | None) -> Collection[QueueName]:
+    from workers import actors
+
+    if unknown := set(named or ()) - {str(one) for one in actors.QUEUES}:
+        raise Told(
+            f"no queue is named {', '.join(sorted(unknown))}; there are {', '.join(sorted(actors.QUEUES))}",
+            code="unknown_queue",
+            field="--queue",
+            exit_code=USAGE,
+        )
+    return [one for one in actors.QUEUES if str(one) in named] if named else actors.QUEUES
+
+
+def _health(settings: Configuration, port: int | None) -> AbstractContextManager[int]:
+    """Probes and metrics of a process that has no state of its own to report: it answers, so it lives."""
+    from workers import health
+
+    wanted = settings.health_port if port is None else port
+    return health.serve(settings.health_host, wanted, faults=list, obstacles=list)
 
 
 def _broker(settings: Configuration) -> str:
