@@ -9,6 +9,8 @@ from services.cli.parts import Parts
 from services.connections import notices, webhooks
 from services.connections import upkeep as connections
 from services.exceptions import upkeep
+from services.inbound import again, schedule
+from services.inbound import retention as inbound
 from services.ledger import retention, sweep
 from services.outbound import closed_books
 from workers.scheduler import Errand, Job
@@ -18,6 +20,8 @@ UPKEEP = 60.0  # seconds
 RETENTION = 600.0  # seconds; a batch each time
 TOKENS = 60.0  # seconds between two looks for tokens that end soon
 NOTICES = 3600.0  # seconds; the bands are days
+POLLS = 1.0  # seconds; how late a cycle of the change feed may begin
+MARKED = 2.0  # seconds; how late a payment is judged again once its invoice is linked
 FACTS = 300.0  # seconds between two looks for companies whose facts are a day old, or changed
 
 
@@ -29,6 +33,9 @@ def jobs(parts: Parts) -> list[Job]:
         Job("exception_sweep", UPKEEP, upkeep.sweep),
         Job("letters_rebuilt", UPKEEP, upkeep.rebuild),
         Job("closed_books_reopened", UPKEEP, closed_books.reopen),
+        Job("polls_opened", POLLS, schedule.open_due),
+        Job("objects_judged_again", MARKED, again.open_marked),
+        Job("inbound_retention", RETENTION, inbound.forget),
         Job("ledger_retention", RETENTION, retention.forget),
         Job("api_outcomes_retention", RETENTION, outcomes.forget),
         Job("token_notices", NOTICES, notices.tell),

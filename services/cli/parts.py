@@ -19,10 +19,11 @@ from services.exceptions import letters
 from services.exceptions.attention import ConnectionAttention
 from services.exceptions.desk import ExceptionDesk
 from services.exceptions.letters import Letter
+from services.inbound.handlers import HANDLERS as INBOUND
 from services.ledger.intake import Intake
 from services.ledger.runner import Runner
 from services.outbound.effects import Effects
-from services.outbound.handlers import HANDLERS
+from services.outbound.handlers import HANDLERS as OUTBOUND
 from workers.fleet import Fleet
 
 
@@ -74,7 +75,7 @@ def parts(settings: Configuration, *, threads: int, application: str) -> Parts:
     desk = ExceptionDesk()
     runner = Runner(
         database,
-        HANDLERS,
+        {**OUTBOUND, **INBOUND},
         clients,
         desk,
         lease=timedelta(seconds=settings.lease_seconds),
