@@ -168,6 +168,9 @@ def sandbox(
     port: Annotated[int, typer.Option(help="Port that stands for Intuit; 0 takes a free one.")] = 0,
     control_port: Annotated[int, typer.Option(help="Port of the bookkeeper and the bad day.")] = 0,
     state: Annotated[Path | None, typer.Option(help="File that keeps the books over a restart.")] = None,
+    host: Annotated[
+        str, typer.Option(help="Where it listens. Its control port lets anyone change the books.")
+    ] = "127.0.0.1",
 ) -> None:
     """Run a QuickBooks Online company of your own, for development and tests.
 
@@ -178,7 +181,7 @@ def sandbox(
     from services.sandbox import server
     from services.sandbox.settings import Settings
 
-    server.run(Settings(state=state), port, control_port)
+    server.run(Settings(state=state), port, control_port, host)
 
 
 def _begin(*, signals: bool = True) -> tuple[Configuration, threading.Event]:

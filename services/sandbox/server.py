@@ -1,4 +1,4 @@
-"""Running a sandbox: two ports of one process, on loopback."""
+"""Running a sandbox: two ports of one process, on loopback unless told otherwise."""
 
 from __future__ import annotations
 
@@ -43,12 +43,14 @@ class _Server(uvicorn.Server):
 class Sandbox:
     """A sandbox being served. `start` opens the ports; `serve` answers until `stop`."""
 
-    def __init__(self, settings: Settings, port: int = 0, control_port: int = 0) -> None:
+    def __init__(
+        self, settings: Settings, port: int = 0, control_port: int = 0, host: str = LOOPBACK
+    ) -> None:
         app = create_app(settings)
         self.world: World = app.state.world
-        self._sockets = [_listen(port), _listen(control_port)]
+        self._sockets = [_listen(host, port), _listen(host, control_port)]
         self._servers = [_server(app), _server(app.state.control)]
-        api, control = (f"http://{LOOPBACK}:{x.getsockname()[1]}" for x in self._sockets)
+        api, control = (f"http://{host}:{x.getsockname()[1]}" for x in self._sockets)
         self.addresses = Addresses(api, control)
 
     async def serve(self) -> None:
@@ -68,9 +70,9 @@ class Sandbox:
             server.should_exit = server.force_exit = True
 
 
-def run(settings: Settings, port: int = 0, control_port: int = 0) -> None:
+def run(settings: Settings, port: int = 0, control_port: int = 0, host: str = LOOPBACK) -> None:
     """Serve until SIGINT or SIGTERM; the first line on stdout is the addresses as JSON."""
-    sandbox = Sandbox(settings, port, control_port)
+    sandbox = Sandbox(settings, port, control_port, host)
 
     async def serve() -> None:
         loop = asyncio.get_running_loop()
@@ -111,8 +113,8 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def _listen(port: int) -> socket.socket:
-    listener = socket.create_server((LOOPBACK, port), backlog=2048)
+def _listen(host: str, port: int) -> socket.socket:
+    listener = socket.create_server((host, port), backlog=2048)
     listener.setblocking(False)
     return listener
 
