@@ -47,6 +47,8 @@ class Subject:
     operation_id: UUID | None = None
 
 
+# A repeat and a person's act on the same exception meet here, whatever either does next.
+_LOCK_TIMELINE = text("SELECT timeline_lock(:tenant, :kind, :id)")
 _FACTS = """cause = :cause, code = :code, title = :title, happened = :happened, why = :why, fix = :fix,
             details = CAST(:details AS jsonb), client_id = coalesce(:client_id, e.client_id),
             amount = coalesce(:amount, e.amount), currency = coalesce(:currency, e.currency),
@@ -123,6 +125,7 @@ def report(connection: Connection, subject: Subject, problem: Problem) -> UUID:
         "amount": problem.amount,
         "currency": problem.currency,
     }
+    connection.execute(_LOCK_TIMELINE, values)
     ignored: UUID | None = connection.execute(_IGNORED, values).scalar_one_or_none()
     if ignored is not None:
         return ignored

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
 import pytest
@@ -12,6 +13,7 @@ from services.database import Database, Role
 from services.exceptions import exceptions, lifecycle
 from services.exceptions.desk import Subject, report, resolve
 from services.ledger import timeline
+from tests.support.deadline import eventually
 from tests.support.desk import World, problem, scoped
 
 
@@ -146,3 +148,35 @@ def test_hostile_words_from_outside_are_kept_as_data(world: World) -> None:
     world.report(happened=nasty, details={"name": nasty})
     assert world.exception().happened == nasty
     assert world.exception().details == {"name": nasty}
+
+
+@pytest.mark.parametrize("act", ["comment", "ignore"])
+def test_a_repeat_and_a_person_on_the_same_exception_do_not_block_each_other_for_good(
+    world: World, act: str
+) -> None:
+    """A worker counts a repeat and then writes the timeline, while a person does both the other way round."""
+    exception_id = world.report()
+    acts = {
+        "comment": lambda c: lifecycle.comment(c, exception_id, "asked the bookkeeper", "dana"),
+        "ignore": lambda c: lifecycle.ignore(c, exception_id, "booked by hand", "dana"),
+    }
+
+    def person() -> None:
+        with world.fleet.transaction(world.tenant) as connection:
+            acts[act](connection)
+
+    with ThreadPoolExecutor(1) as pool:
+        with world.fleet.transaction(world.tenant) as connection:
+            report(connection, Subject(world.tenant, "invoice", "inv-1"), problem())
+            acting = pool.submit(person)
+            eventually(
+                lambda: world.rows(
+                    "SELECT FROM pg_locks JOIN pg_stat_activity USING (pid)"
+                    " WHERE NOT granted AND datname = current_database()"
+                ),
+                what="the person waits for the worker",
+            )
+            timeline.append(connection, world.tenant, "invoice", "inv-1", "algasync", "failed", {})
+        acting.result(10)
+    found = world.exception()
+    assert (found.occurrences, found.state) == (2, "ignored" if act == "ignore" else "open")
