@@ -55,7 +55,7 @@ def of_feed(reply: Reply) -> list[Sighting]:
         for response in part.get("QueryResponse") or ():
             for entity, rows in response.items():
                 if isinstance(rows, list):  # startPosition and the like are numbers
-                    found += [_sighting(entity, row) for row in rows]
+                    found += [shown(entity, row) for row in rows]
     return found
 
 
@@ -71,7 +71,7 @@ def announced(reply: Reply) -> int:
 def of_query(reply: Reply) -> list[Sighting]:
     """Every row in an answer to a query."""
     entity = reply.call.entity
-    return [_sighting(entity, row) for row in reply.data["QueryResponse"].get(entity) or ()]
+    return [shown(entity, row) for row in reply.data["QueryResponse"].get(entity) or ()]
 
 
 def gone(entity: str, ids: Iterator[str] | list[str]) -> list[Sighting]:
@@ -94,7 +94,8 @@ def instant(value: Any) -> datetime | None:
     return time if time.utcoffset() is not None else None
 
 
-def _sighting(entity: str, row: Any) -> Sighting:
+def shown(entity: str, row: Any) -> Sighting:
+    """One row of an answer."""
     raw = row if isinstance(row, Mapping) else {"": row}
     id_ = raw.get("Id")
     if isinstance(id_, bool) or not isinstance(id_, (str, int)) or not _ID.fullmatch(str(id_)):
