@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from services.exceptions import fault_words
 from services.ledger import documents
 from services.ledger.operations import Operation
 from services.ledger.ports import Found, Look, Problem
@@ -90,16 +91,17 @@ class OutboundHandler:
             return closed_books.refused(
                 connection, operation.company_id, document, self.act, redatable=self.redatable
             )
-        code, advice = (fault.code, fault.advice) if fault is not None else ("", "")
+        code = fault.code if fault is not None else ""
         said = (fault.detail or fault.message) if fault is not None else str(refusal)
+        plain = fault_words.of_fault(fault) if fault is not None else fault_words.UNEXPLAINED
         return Problem(
             type=EXPORT_ERROR,
             code=f"quickbooks_{code}" if code else "quickbooks_refused",
             cause=f"quickbooks:{code}:{operation.document_kind}:{operation.document_id}",
             title=f"QuickBooks refused to {self.act} {words.label(document)}",
-            happened=f"QuickBooks answered: {said}",
-            why=fault.name if fault is not None else "QuickBooks did not accept it.",
-            fix=f"{advice} Then retry.".strip(),
-            details={"code": code, "intuit_tid": refusal.intuit_tid, "said": said},
+            happened=f"{plain.happened} Its own words: {said}",
+            why=plain.why,
+            fix=plain.fix,
+            details={"code": code, "intuit_tid": refusal.intuit_tid, "said": said, "place": plain.place},
             **words.facts(document),
         )
