@@ -39,7 +39,7 @@ _OURS: Final = (
     "This is a mistake of algasync, not of your books; nothing was changed. Give support the intuit_tid; retry when a "
     "corrected version is installed."
 )
-_PASSES: Final = "It usually passes by itself, and algasync has tried for about an hour. {advice}"
+_PASSES: Final = "It usually passes by itself, and algasync has tried for about an hour."
 _BUILT_WRONG: Final = "algasync built the request in a way that QuickBooks can never accept."
 
 _ENTRIES: Final[dict[str, _Entry]] = {
@@ -329,7 +329,7 @@ _UNKNOWN: Final[Mapping[FaultKind, _Entry]] = {
 UNEXPLAINED: Final = Words(
     "QuickBooks did not accept it.",
     "It gave no code that would say more.",
-    "Do what Intuit's text says, in QuickBooks.",
+    "Do what Intuit's text says, in QuickBooks. Then retry.",
     "",
 )
 """A refusal without a fault."""
@@ -347,11 +347,10 @@ def of_fault(fault: Fault) -> Words:
 
 
 def _words(entry: _Entry, kind: FaultKind, advice: str) -> Words:
-    fix = (
-        _OURS
-        if kind == "bug"
-        else _PASSES.format(advice=advice)
-        if kind in {"transient", "throttle"}
-        else advice
-    )
+    if kind == "bug":
+        fix = _OURS
+    elif kind in {"transient", "throttle"}:
+        fix = f"{_PASSES} {advice} Then retry."
+    else:
+        fix = f"{advice} Then retry."
     return Words(entry.happened, entry.why, fix, entry.place)
