@@ -13,6 +13,7 @@ from services.api.problems import MEDIA_TYPE, Problem
 from services.api.requests import Requests
 from services.api.routers import (
     connect,
+    decisions,
     events,
     exceptions,
     mappings,
@@ -31,7 +32,19 @@ Send your API key as `Authorization: Bearer algasync_...`. Lists are paged by `n
 `application/problem+json` with a `code` for programs, a `detail` for people and the fields at fault; it has
 changed nothing. Amounts are integers in minor units of their currency."""
 
-_ROUTERS = (quickbooks, connect, webhooks, mappings, settings, events, operations, exceptions, pauses, system)
+_ROUTERS = (
+    quickbooks,
+    connect,
+    webhooks,
+    mappings,
+    settings,
+    events,
+    operations,
+    decisions,
+    exceptions,
+    pauses,
+    system,
+)
 
 
 def create_app(context: Context) -> FastAPI:

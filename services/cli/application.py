@@ -15,6 +15,7 @@ from services.cli import (
     benches,
     connections,
     dead_letters,
+    decisions,
     exceptions,
     keys,
     maintenance,
@@ -60,6 +61,7 @@ def root(
 
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(exceptions.app, name="exceptions")
+operations.app.command("decide")(decisions.decide)
 app.add_typer(operations.app, name="operations")
 app.add_typer(connections.app, name="connections")
 app.add_typer(mappings.app, name="mappings")

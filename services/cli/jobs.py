@@ -12,7 +12,7 @@ from services.exceptions import upkeep
 from services.inbound import again, schedule
 from services.inbound import retention as inbound
 from services.ledger import retention, sweep
-from services.outbound import closed_books
+from services.outbound import closed_books, long_waits
 from workers.scheduler import Errand, Job
 
 SWEEP = 2.0  # seconds; a dead worker's operation goes on at most this long after its lease
@@ -36,6 +36,7 @@ def jobs(parts: Parts) -> list[Job]:
         Job("polls_opened", POLLS, schedule.open_due),
         Job("objects_judged_again", MARKED, again.open_marked),
         Job("inbound_retention", RETENTION, inbound.forget),
+        Job("long_waits_reported", RETENTION, long_waits.report),
         Job("ledger_retention", RETENTION, retention.forget),
         Job("api_outcomes_retention", RETENTION, outcomes.forget),
         Job("token_notices", NOTICES, notices.tell),

@@ -309,6 +309,11 @@ class Workbench:
             )
         self.settle()
 
+    def offered(self, kind: str, document_id: str) -> decisions.Offer:
+        """What can be decided about the newest operation of a document."""
+        with self.fleet.transaction(TENANT) as connection:
+            return decisions.offered(connection, self.last(kind, document_id).operation_id)
+
     def told(self, type_: str) -> list[dict[str, Any]]:
         """Data of the accounting events of a type, in order."""
         with self.fleet.transaction(TENANT) as connection:
