@@ -32,8 +32,8 @@ from services.inbound.owners import Owned
 from services.inbound.split import Split, Target
 from services.ledger.links import Link
 from services.ledger.operations import Operation
-from services.psa.addresses import page
 from services.psa.credits import Applied
+from services.psa.pages import page
 from services.psa.payments import Belief
 
 _KINDS = {"CreditMemo": "credit_note", "JournalEntry": "journal_entry"}
