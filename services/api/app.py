@@ -21,6 +21,7 @@ from services.api.routers import (
     pauses,
     quickbooks,
     settings,
+    sync_state,
     system,
     webhooks,
 )
@@ -43,6 +44,7 @@ _ROUTERS = (
     decisions,
     exceptions,
     pauses,
+    sync_state,
     system,
 )
 
