@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import structlog
@@ -18,7 +18,8 @@ from prometheus_client import Counter
 from pydantic import SecretStr
 from sqlalchemy import Connection, text
 
-from services.connections import facts
+from services.connections import companies, facts
+from services.connections.companies import Company
 from services.database import Database
 from services.database.engine import scope
 from services.quickbooks import webhooks
@@ -43,6 +44,15 @@ _HASTE = text("SELECT set_config('statement_timeout', :within, true)")
 _TAKE = text(
     """SELECT place, company_id, tenant_id, fresh FROM webhook_events_take_v1(
          :environment, CAST(:realms AS text[]), CAST(:hashes AS bytea[]))"""
+)
+_MERGED = text(
+    """INSERT INTO customer_merge (company_id, tenant_id, loser, survivor) VALUES (:company, :tenant, :loser, :survivor)
+       ON CONFLICT (company_id, loser) DO UPDATE SET survivor = excluded.survivor"""
+)
+_MERGES = text(
+    """DELETE FROM customer_merge WHERE (company_id, loser) IN (
+         SELECT company_id, loser FROM customer_merge ORDER BY told_at LIMIT :limit FOR UPDATE SKIP LOCKED)
+       RETURNING company_id, loser, survivor"""
 )
 _FORGET = text(
     """DELETE FROM webhook_event WHERE (company_id, event_hash) IN (
@@ -96,11 +106,13 @@ def take(
             if not row.fresh:
                 continue
             new += 1
-            entity = events[row.place - 1].entity
+            event = events[row.place - 1]
             scope(connection, row.tenant_id)
-            if entity == "Preferences":
+            if event.entity == "Customer" and event.deleted_id is not None and _storable(event):
+                connection.execute(_MERGED, _merge(row, event))
+            if event.entity == "Preferences":
                 facts.outdated(connection, row.company_id)
-            elif entity in polled and row.company_id not in woken:
+            elif event.entity in polled and row.company_id not in woken:
                 wake(connection, row.company_id)
                 woken.add(row.company_id)
     unknown = len(events) - len(rows)
@@ -113,6 +125,29 @@ def take(
 def forget(connection: Connection) -> int:
     """Drop events seen longer ago than `KEPT` (scope: all tenants), a batch; returns how many."""
     return connection.execute(_FORGET, {"kept": KEPT, "batch": BATCH}).rowcount
+
+
+def file_merges(
+    connection: Connection, merged: Callable[[Connection, Company, str, str], object], *, limit: int = 100
+) -> int:
+    """Hand over (company, loser, survivor) of customers that became one (scope: all tenants); returns how many.
+
+    Nothing that can be read ever says which customer a vanished one went to: only the webhook did.
+    """
+    told = connection.execute(_MERGES, {"limit": limit}).all()
+    for row in told:
+        merged(connection, companies.get(connection, row.company_id), row.loser, row.survivor)
+    return len(told)
+
+
+def _merge(row: Any, event: Event) -> dict[str, object]:
+    ids = {"loser": event.deleted_id, "survivor": event.id}
+    return {"company": row.company_id, "tenant": row.tenant_id, **ids}
+
+
+def _storable(event: Event) -> bool:
+    """Whether PostgreSQL can hold the ids: what it cannot, QuickBooks never had."""
+    return all(one.isascii() and one.isprintable() for one in (event.id, event.deleted_id or ""))
 
 
 def _values(environment: str, events: Sequence[Event]) -> dict[str, object]:
