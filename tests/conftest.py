@@ -21,6 +21,7 @@ pytest_plugins = [
     "tests.support.ledger",
     "tests.support.exporting",
     "tests.support.fleet",
+    "tests.support.installation",
 ]
 
 

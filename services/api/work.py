@@ -20,7 +20,7 @@ from services.api.context import Context
 from services.api.keys import Caller, Scope
 from services.api.problems import ApiError
 from services.api.requests import MAX_BODY
-from services.mapping import settings
+from services.connections import edition
 
 _BEARER = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer algasync_...`")
 _HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="The same key in a header of its own.")
@@ -131,13 +131,7 @@ Emitter = Annotated[Work, Depends(allowed(Scope.EVENTS))]
 def entitled(work: Reader) -> None:
     """Refuse a tenant whose edition does not include QuickBooks."""
     with work.transaction() as connection:
-        if not settings.resolve(connection, work.tenant).entitled:
-            raise ApiError(
-                403,
-                "not_entitled",
-                "QuickBooks Online is part of the Enterprise edition, and this tenant's edition does not"
-                " include it; nothing that was connected or recorded is lost",
-            )
+        edition.require(connection, work.tenant)
 
 
 def _json(body: str, status: int, headers: dict[str, str] | None = None) -> Response:

@@ -16,12 +16,15 @@ def _of_rooms(error: Exception) -> Told | None:
     from pydantic import ValidationError
 
     from messages.errors import BadMessage
+    from services.connections.vault import VaultError
     from services.ledger.attempts import CannotChange
     from services.refusals import Refusal
 
     if isinstance(error, Refusal):
         exit_code = FAILED if error.kind == "conflict" else USAGE
         return Told(error.sentence, code=error.code, field=error.field, exit_code=exit_code)
+    if isinstance(error, VaultError):
+        return Told(str(error), code="vault", field="ALGASYNC_SECRET_KEYS", exit_code=USAGE)
     if isinstance(error, CannotChange):
         return Told(str(error), code="cannot_change")
     if isinstance(error, BadMessage):

@@ -60,7 +60,6 @@ def at_desk(
     Without `start` the newest run will do, whatever its state, and nothing is read. `refresh` reads all again.
     """
     from services.cli import wiring
-    from services.cli.parts import intuit
     from services.configuration import configuration
     from services.connections.clients import Clients
     from services.exceptions.attention import ConnectionAttention
@@ -68,7 +67,7 @@ def at_desk(
 
     with (
         wiring.fleet_database() as database,
-        closing(Clients(database, intuit(configuration()), ConnectionAttention(), tenant)) as clients,
+        closing(Clients(database, wiring.intuit(configuration()), ConnectionAttention(), tenant)) as clients,
     ):
         with database.transaction(tenant) as connection:
             company_id = wiring.chosen_company(connection, tenant, company).company_id

@@ -68,6 +68,10 @@ Since = Annotated[
 Before = Annotated[
     Any, typer.Option(parser=_instant, metavar="AGE|DATE", help="Older than 30m, 12h, 7d or an ISO date.")
 ]
+Moment = Annotated[
+    Any,
+    typer.Argument(parser=_instant, metavar="AGE|DATE", help="30m, 12h, 7d ago, or an ISO date or moment."),
+]
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")]
 After = Annotated[
     Any, typer.Option(parser=_cursor, metavar="NEXT", help="Go on after the `next` of an earlier page.")

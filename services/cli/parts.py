@@ -9,10 +9,7 @@ from sqlalchemy import text
 
 from services.cli import wiring
 from services.configuration import Configuration
-from services.connections.application import Application
 from services.connections.clients import Clients
-from services.connections.intuit import Intuit
-from services.connections.vault import Vault
 from services.database import Database, Role
 from services.database.engine import ALL_TENANTS
 from services.exceptions import letters
@@ -25,11 +22,6 @@ from services.ledger.runner import Runner
 from services.outbound.effects import Effects
 from services.outbound.handlers import HANDLERS as OUTBOUND
 from workers.fleet import Fleet
-
-
-def intuit(settings: Configuration) -> Intuit:
-    """Settings, app credentials and addresses of Intuit."""
-    return Intuit(settings, Application(), Vault.of(settings))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +63,7 @@ def parts(settings: Configuration, *, threads: int, application: str) -> Parts:
     database = Database(
         wiring.database_url(settings), Role.FLEET, pool_size=threads + 4, application=application
     )
-    clients = Clients(database, intuit(settings), ConnectionAttention())
+    clients = Clients(database, wiring.intuit(settings), ConnectionAttention())
     desk = ExceptionDesk()
     runner = Runner(
         database,

@@ -12,7 +12,10 @@ from deploy.local import NotRunningError, PostgresqlServer, RabbitmqNode
 from services.cli.console import UNREACHABLE, USAGE, Told
 from services.configuration import Configuration, configuration
 from services.connections import companies
+from services.connections.application import Application
 from services.connections.companies import Company
+from services.connections.intuit import Intuit
+from services.connections.vault import Vault
 from services.database import Database, Role
 from services.database.engine import ALL_TENANTS
 
@@ -43,6 +46,11 @@ def broker_url(settings: Configuration | None = None) -> str:
         return RabbitmqNode(settings.data / "rabbitmq").url
     except NotRunningError:
         return ""
+
+
+def intuit(settings: Configuration) -> Intuit:
+    """Settings, app credentials and addresses of Intuit."""
+    return Intuit(settings, Application(), Vault.of(settings))
 
 
 def fleet_database(*, pool_size: int = 2, application: str = "algasync cli") -> Database:

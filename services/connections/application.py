@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from services.configuration import Configuration
 
 CALLBACK_PATH = "/v1/quickbooks/callback"
+CONNECT_PATH = "/connect/quickbooks"  # for browsers; the API's own way to begin is below /v1
 
 
 class Application(BaseSettings):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
 from sqlalchemy import Connection, text
@@ -16,6 +16,7 @@ from services.connections.preflight import Finding
 from services.ledger import pauses
 from services.ledger.operations import State
 from services.mapping import settings
+from services.mapping.settings import Reference
 
 _TOKEN = text(
     """SELECT refresh_expires_at, hard_expires_at, refreshed_at, refreshing_since,
@@ -31,7 +32,12 @@ _OLDEST = text(
     """SELECT min(created_at) FROM operation
         WHERE company_id = :company AND state IN ('queued', 'running', 'waiting', 'scheduled')"""
 )
-_NEXT_CYCLE = text("SELECT due_at FROM change_feed WHERE company_id = :company")
+_FEED = text(
+    """SELECT f.due_at, f.cursor, f.webhook_at,
+              (SELECT max(p.finished_at) FROM poll_cycle p
+                WHERE p.company_id = f.company_id AND p.state = 'complete') AS complete_at
+         FROM change_feed f WHERE f.company_id = :company"""
+)
 _LINKS = text(
     "SELECT count(*) FROM link WHERE company_id = :company AND state IN ('drift', 'external_voided')"
 )
@@ -57,6 +63,11 @@ class Health:
 
     company: Company
     auto_sync: bool
+    cutover_date: date | None
+    auto_create_customers: bool
+    deposit_account: Reference | None  # None: Undeposited Funds
+    default_class: Reference | None
+    default_department: Reference | None
     paused: list[str]  # stop switches that hold its work: fleet, tenant, company
     resting_until: datetime | None  # Intuit asked us to call less
     resting_reason: str | None
@@ -64,7 +75,10 @@ class Health:
     notices: list[Notice]  # told before the token in force ends
     operations: dict[str, int]  # by state
     oldest_unfinished_at: datetime | None
-    next_cycle_at: datetime | None  # None before the first
+    next_cycle_at: datetime | None  # None before the first, as the three that follow
+    complete_cycle_at: datetime | None  # when everything that had changed was last seen
+    cursor: datetime | None  # by QuickBooks' clock: what changed until then was seen
+    webhook_at: datetime | None  # when Intuit last told of a change
     drifted: int
     exceptions_open: int
     reads_this_month: Spent
@@ -80,11 +94,17 @@ def of(connection: Connection, company_id: UUID) -> Health:
     preferences = facts.preferences(connection, company_id)
     token = connection.execute(_TOKEN, found).one_or_none()
     resting = connection.execute(_LIMITER, found).one_or_none()
+    feed = connection.execute(_FEED, found).one_or_none()
     counts = dict.fromkeys(map(str, State), 0)
     counts.update({row.state: row.count for row in connection.execute(_OPERATIONS, found)})
     return Health(
         company=company,
         auto_sync=chosen.auto_sync,
+        cutover_date=chosen.cutover_date,
+        auto_create_customers=chosen.auto_create_customers,
+        deposit_account=chosen.deposit_account,
+        default_class=chosen.default_class,
+        default_department=chosen.default_department,
         paused=[
             pause.scope
             for pause in pauses.active(connection)
@@ -96,7 +116,10 @@ def of(connection: Connection, company_id: UUID) -> Health:
         notices=notices.told(connection, company_id),
         operations=counts,
         oldest_unfinished_at=connection.execute(_OLDEST, found).scalar(),
-        next_cycle_at=connection.execute(_NEXT_CYCLE, found).scalar(),
+        next_cycle_at=feed.due_at if feed else None,
+        complete_cycle_at=feed.complete_at if feed else None,
+        cursor=feed.cursor if feed else None,
+        webhook_at=feed.webhook_at if feed else None,
         drifted=connection.execute(_LINKS, found).scalar_one(),
         exceptions_open=connection.execute(_EXCEPTIONS, found).scalar_one(),
         reads_this_month=meter.spent(connection, company_id),

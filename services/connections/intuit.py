@@ -3,19 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from sqlalchemy import Connection
 
 from services.configuration import Configuration
 from services.connections import credentials
-from services.connections.application import Application
+from services.connections.application import CONNECT_PATH, Application, public_url
+from services.connections.credentials import Source
 from services.connections.vault import Vault
 from services.quickbooks.environments import PRODUCTION, SANDBOX, Environment
-from services.quickbooks.oauth import App, OAuth
+from services.quickbooks.oauth import SCOPE, App, OAuth
 from services.quickbooks.transport import Timeouts
 
 OAUTH_TIMEOUTS = Timeouts(connect=5, read=20, total=25)
 """Seconds; within the database's statement timeout, which bounds how long others wait for a refresh."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """The credentials card: what to register with Intuit, and whether a company can be connected.
+
+    `ready` is *Credentials Ready*; `reason` says why `can_connect` is not, and what to do. Secrets are masked.
+    """
+
+    ready: bool
+    can_connect: bool
+    reason: str | None
+    source: Source | None
+    client_id: str
+    client_secret: str
+    updated_at: datetime | None
+    updated_by: str | None
+    redirect_uri: str
+    scope: str
+    environment: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +65,10 @@ class Intuit:
         """The callback to register with Intuit, exactly."""
         return self.application.callback(self.configuration)
 
+    def connect_url(self, ticket: str) -> str:
+        """Where a browser begins that carries a ticket of `oauth_flow.begin`."""
+        return f"{public_url(self.configuration)}{CONNECT_PATH}?ticket={ticket}"
+
     @property
     def hindrance(self) -> str | None:
         """Why nobody can connect, whatever the credentials: a sentence, or None."""
@@ -55,6 +81,23 @@ class Intuit:
                 " the operator sets QBO_REDIRECT_URI, or ALGASYNC_PUBLIC_URL, to where browsers reach us by https"
             )
         return None
+
+    def card(self, connection: Connection, tenant: str) -> Card:
+        """What a tenant's credentials card shows."""
+        found = credentials.status(connection, self.vault, self.application, tenant)
+        return Card(
+            ready=found.ready,
+            can_connect=found.ready and self.hindrance is None,
+            reason=found.reason or self.hindrance,
+            source=found.source,
+            client_id=found.client_id,
+            client_secret=found.client_secret,
+            updated_at=found.updated_at,
+            updated_by=found.updated_by,
+            redirect_uri=self.redirect_uri,
+            scope=SCOPE,
+            environment=self.environment.name,
+        )
 
     @property
     def timeouts(self) -> Timeouts:

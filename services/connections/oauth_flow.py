@@ -24,7 +24,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Connection, text
 
-from services.connections import companies, credentials, token_store, tokens
+from services.connections import companies, credentials, edition, token_store, tokens
 from services.connections.companies import Attention, Company
 from services.connections.intuit import Intuit
 from services.database import Database
@@ -149,8 +149,10 @@ def begin(
 ) -> Ticket:
     """Open the way for one browser; with `company_id` to reconnect just that company.
 
-    Raises `Refusal`: `config_missing` without credentials or a redirect URI for Intuit, or naming the field at fault.
+    Raises `Refusal`: `not_entitled` without the edition, `config_missing` without credentials or a redirect URI for
+    Intuit, or naming the field at fault.
     """
+    edition.require(connection, tenant)
     credentials.resolve(connection, intuit.vault, intuit.application, tenant)
     if intuit.hindrance is not None:
         raise conflict("config_missing", intuit.hindrance)

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from html import unescape
 from typing import Any
-from urllib.parse import parse_qsl, urljoin, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urljoin, urlsplit
 from uuid import UUID
 
 import requests
@@ -89,6 +89,18 @@ def decide(authorize_url: str, realm: str, *, approve: bool = True) -> str:
     answer = requests.post(target, data=form, timeout=10, allow_redirects=False)
     assert answer.is_redirect, answer.text
     return str(answer.headers["location"])
+
+
+def browse(connect_url: str, realm: str, *, approve: bool = True) -> requests.Response:
+    """A browser that opens our address, continues to Intuit, decides there and follows the way back."""
+    with requests.Session() as browser:
+        page = browser.get(connect_url, timeout=10)
+        assert page.status_code == 200, page.text
+        form = {"ticket": parse_qs(urlsplit(connect_url).query)["ticket"][0]}
+        away = browser.post(connect_url.partition("?")[0], data=form, timeout=10, allow_redirects=False)
+        assert away.status_code == 303, away.text
+        back = decide(away.headers["location"], realm, approve=approve)
+        return browser.get(back, timeout=20, allow_redirects=False)
 
 
 def returned(address: str, cookie: str) -> Returned:

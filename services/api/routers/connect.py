@@ -10,10 +10,9 @@ from fastapi import APIRouter, Cookie, Depends, Form, Query
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from services.api.context import Context
-from services.api.routers.quickbooks import CONNECT_PATH
 from services.api.work import context_of
 from services.connections import facts, oauth_flow
-from services.connections.application import CALLBACK_PATH
+from services.connections.application import CALLBACK_PATH, CONNECT_PATH
 from services.connections.clients import Clients
 from services.connections.companies import Company
 from services.connections.oauth_flow import MINUTES, SUCCESS, Outcome, Returned

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
+from uuid import UUID
 
 from fastapi import APIRouter, Depends
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import AwareDatetime, BaseModel, Field, SecretStr
 from sqlalchemy import Connection
 from starlette.responses import JSONResponse, Response
 
@@ -13,12 +14,8 @@ from services.api.shapes import CompanyTold, EntryTold, Given, Told
 from services.api.targets import company_of
 from services.api.work import Manager, Reader, Work, entitled
 from services.connections import companies, credentials, health, oauth_flow
-from services.connections.application import public_url
-from services.inbound import cycles
+from services.inbound import cycles, schedule
 from services.ledger import timeline
-from services.quickbooks.oauth import SCOPE
-
-CONNECT_PATH = "/connect/quickbooks"  # for browsers; the API's own way to begin is below /v1
 
 router = APIRouter(prefix="/v1/quickbooks", tags=["QuickBooks"], dependencies=[Depends(entitled)])
 
@@ -117,14 +114,23 @@ class CycleTold(Told):
     cause: str = Field(description="schedule, webhook or request.")
     state: str = Field(description="running, complete or incomplete.")
     reason: str | None = Field(description="Why it is incomplete.")
+    answered: dict[str, int] = Field(description="Objects in QuickBooks' answers, by entity.")
     asked_from: datetime
     cursor_after: datetime | None = Field(description="Seen until here, by Intuit's clock.")
     outcomes: dict[str, int] = Field(
         description="What the changes were: new, seen, echo, unlinked, unmapped."
     )
+    resolution: list[str] = Field(description="How answers that may have been cut were made whole.")
     reads: int
     started_at: datetime
     finished_at: datetime | None
+
+
+class ReferenceTold(Told):
+    """Something of the QuickBooks company."""
+
+    id: str
+    name: str
 
 
 class HealthTold(Told):
@@ -132,8 +138,16 @@ class HealthTold(Told):
 
     last_cycle: CycleTold | None = Field(default=None, description="Last Sync Cycle; null before the first.")
     next_cycle_at: datetime | None
+    complete_cycle_at: datetime | None = Field(description="When everything that had changed was last seen.")
+    cursor: datetime | None = Field(description="What changed until then was seen, by Intuit's clock.")
+    webhook_at: datetime | None = Field(description="When Intuit last told of a change.")
     company: CompanyTold
     auto_sync: bool
+    cutover_date: date | None
+    auto_create_customers: bool
+    deposit_account: ReferenceTold | None = Field(description="Of payments; null: Undeposited Funds.")
+    default_class: ReferenceTold | None
+    default_department: ReferenceTold | None
     paused: list[str]
     resting_until: datetime | None
     resting_reason: str | None
@@ -146,6 +160,12 @@ class HealthTold(Told):
     reads_this_month: SpentTold
     read_budget: int | None
     findings: list[FindingTold]
+
+
+class CursorGiven(Given):
+    """Where to begin to read changes."""
+
+    cursor: AwareDatetime = Field(description="Changes are read from this moment on; with offset or Z.")
 
 
 class TimelineTold(BaseModel):
@@ -207,8 +227,7 @@ def connect(given: ConnectGiven, work: Manager) -> ConnectTold:
             return_to=given.return_to,
             company_id=expected,
         )
-    address = f"{public_url(intuit.configuration)}{CONNECT_PATH}?ticket={ticket.secret}"
-    return ConnectTold(connect_url=address, expires_at=ticket.expires_at)
+    return ConnectTold(connect_url=intuit.connect_url(ticket.secret), expires_at=ticket.expires_at)
 
 
 @router.get("/companies", response_model=CompaniesTold)
@@ -229,11 +248,22 @@ def show_company(realm: str, work: Reader) -> CompanyTold:
 def show_health(realm: str, work: Reader) -> HealthTold:
     """Everything on the Sync Health card."""
     with work.transaction() as connection:
+        return _health(connection, company_of(work, connection, realm).company_id)
+
+
+@router.put("/companies/{realm}/cursor", response_model=HealthTold)
+def set_cursor(realm: str, given: CursorGiven, work: Manager) -> Response:
+    """Read QuickBooks' changes from this moment on, whatever was read before; reading again does no harm.
+
+    Set it before the first cycle, else changes are read from the moment the company was connected.
+    """
+
+    def act(connection: Connection) -> HealthTold:
         company_id = company_of(work, connection, realm).company_id
-        card = HealthTold.model_validate(health.of(connection, company_id))
-        for cycle in cycles.page(connection, company_id, limit=1):
-            card.last_cycle = CycleTold.model_validate(cycle)
-        return card
+        schedule.set_cursor(connection, company_id, given.cursor, work.caller.actor)
+        return _health(connection, company_id)
+
+    return work.once(act)
 
 
 @router.get("/companies/{realm}/timeline", response_model=TimelineTold)
@@ -273,19 +303,12 @@ def disconnect(realm: str, work: Manager) -> Response:
     return JSONResponse(told.model_dump(mode="json"))
 
 
+def _health(connection: Connection, company_id: UUID) -> HealthTold:
+    card = HealthTold.model_validate(health.of(connection, company_id))
+    for cycle in cycles.page(connection, company_id, limit=1):
+        card.last_cycle = CycleTold.model_validate(cycle)
+    return card
+
+
 def _credentials(work: Work, connection: Connection) -> CredentialsTold:
-    intuit = work.context.intuit
-    found = credentials.status(connection, intuit.vault, intuit.application, work.tenant)
-    return CredentialsTold(
-        ready=found.ready,
-        can_connect=found.ready and intuit.hindrance is None,
-        reason=found.reason or intuit.hindrance,
-        source=found.source,
-        client_id=found.client_id,
-        client_secret=found.client_secret,
-        updated_at=found.updated_at,
-        updated_by=found.updated_by,
-        redirect_uri=intuit.redirect_uri,
-        scope=SCOPE,
-        environment=intuit.environment.name,
-    )
+    return CredentialsTold.model_validate(work.context.intuit.card(connection, work.tenant))

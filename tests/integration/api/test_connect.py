@@ -12,7 +12,7 @@ from services.api.keys import Scope
 from services.connections import companies
 from services.inbound import schedule
 from tests.support.api import OTHER, TENANT, Caller, Served
-from tests.support.intuit import APP, GB, US, decide
+from tests.support.intuit import APP, GB, US, browse, decide
 
 RETURN = "https://psa.example/settings?tab=integrations"
 
@@ -30,18 +30,6 @@ def ticket(caller: Caller, **body: Any) -> str:
     answer = caller("POST", "/v1/quickbooks/connect", json={"return_to": RETURN, **body})
     assert answer.status_code == 201, answer.text
     return str(answer.json()["connect_url"])
-
-
-def browse(connect_url: str, realm: str, *, approve: bool = True) -> requests.Response:
-    """A browser that opens the address, continues to Intuit, decides there and follows the way back."""
-    with requests.Session() as browser:
-        page = browser.get(connect_url, timeout=10)
-        assert page.status_code == 200, page.text
-        form = {"ticket": parse_qs(urlsplit(connect_url).query)["ticket"][0]}
-        away = browser.post(connect_url.partition("?")[0], data=form, timeout=10, allow_redirects=False)
-        assert away.status_code == 303, away.text
-        back = decide(away.headers["location"], realm, approve=approve)
-        return browser.get(back, timeout=20, allow_redirects=False)
 
 
 def connects(caller: Caller, realm: str = US, **body: Any) -> dict[str, str]:
