@@ -29,6 +29,7 @@ class Kind(StrEnum):
     TAX_CODE = "tax_code"  # our tax region -> TaxCode; variant is the treatment, outside the US
     TERM = "term"  # our payment terms -> Term
     PAYMENT_METHOD = "payment_method"  # our payment method -> PaymentMethod
+    CLASS = "class"  # our class of a line -> Class
     CUSTOMER = "customer"  # our client -> Customer; variant is the currency
     BILLING_PROFILE = "billing_profile"  # our billing profile -> sub-customer; variant is the currency
 

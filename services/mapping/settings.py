@@ -24,12 +24,16 @@ Level = Literal["tenant", "company", "client"]
 
 
 class Reference(BaseModel):
-    """Something of the QuickBooks company: its id, and the name a person knows it by."""
+    """Something of the QuickBooks company: its id, and the name a person knows it by.
+
+    `currency` is what an account is kept in; left out, the company's home currency.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: str = Field(min_length=1, max_length=50)
     name: str = Field(default="", max_length=200)
+    currency: str = Field(default="", pattern=r"^([A-Z]{3})?$")
 
 
 def _known_zone(name: str) -> str:
@@ -77,6 +81,14 @@ class Settings(BaseModel):
     )
     default_department: Reference | None = _setting(
         None, ("company", "client"), "QuickBooks department (location) of exported documents."
+    )
+    online_card_payments: bool = _setting(
+        False, ("company",), "Exported invoices offer to be paid by card online (needs QuickBooks Payments)."
+    )
+    online_bank_payments: bool = _setting(
+        False,
+        ("company",),
+        "Exported invoices offer to be paid by bank transfer online (needs QuickBooks Payments).",
     )
     auto_create_customers: bool = _setting(
         False, ("tenant", "company"), "Create a QuickBooks customer for a client that is not linked yet."

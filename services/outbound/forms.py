@@ -53,7 +53,7 @@ CREDIT_MEMO: Final = Form("credit_note", "CreditMemo", "com.algapsa.billing.cred
 
 def keys(document: Document, books: Books) -> Iterator[Key]:
     """Every mapping that the document may need, for one look-up."""
-    yield from lines.item_keys(document)
+    yield from lines.keys(document)
     yield from taxes.keys(document, books)
     yield from customer_keys(document, books)
     if document.terms is not None:
@@ -110,7 +110,7 @@ def build(
         "PrivateNote": marker.note(mark, po_number, reason, remark),
     }
     if document.customer_memo:
-        body["CustomerMemo"] = {"value": document.customer_memo[:LONGEST_MEMO]}
+        body["CustomerMemo"] = {"value": lines.cut(document.customer_memo, LONGEST_MEMO)}
     if form is INVOICE:
         body |= _payable(document, books, mappings, findings)
     return body, findings
@@ -120,7 +120,10 @@ def _payable(
     document: Document, books: Books, mappings: Mapping[Key, Mapped], findings: list[Finding]
 ) -> dict[str, Any]:
     """What only an invoice has: when and how it is to be paid."""
-    wire: dict[str, Any] = {"AllowOnlineCreditCardPayment": False, "AllowOnlineACHPayment": False}
+    wire: dict[str, Any] = {
+        "AllowOnlineCreditCardPayment": books.settings.get("online_card_payments") is True,
+        "AllowOnlineACHPayment": books.settings.get("online_bank_payments") is True,
+    }
     if document.due_date is not None:
         wire["DueDate"] = document.due_date.isoformat()
     if document.terms is not None:

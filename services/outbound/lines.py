@@ -18,6 +18,7 @@ from services.outbound.books import Books
 from services.outbound.findings import Finding, missing_mapping
 
 LONGEST_DESCRIPTION = 4000
+_CUT = "..."
 MOST_LINES = 10_000
 MOST_TAXED_LINES = 750
 
@@ -27,8 +28,8 @@ def is_note(line: Line) -> bool:
     return line.service_id is None and line.category_id is None and not (line.net_amount or line.tax_amount)
 
 
-def item_keys(document: Document) -> Iterator[Key]:
-    """Every mapping that the items of the lines may come from."""
+def keys(document: Document) -> Iterator[Key]:
+    """Every mapping that items and classes of the lines may come from."""
     for line in document.lines:
         if line.is_discount:
             yield ("discount_item", "", "")
@@ -36,6 +37,8 @@ def item_keys(document: Document) -> Iterator[Key]:
             yield ("item", line.service_id, "")
         if line.category_id is not None:
             yield ("item_category", line.category_id, "")
+        if line.class_ is not None:
+            yield ("class", line.class_, "")
 
 
 def build(
@@ -68,13 +71,14 @@ def build(
     by_id = {line.id: line for line in document.lines}
     for number, line in enumerate(document.lines, start=1):
         if is_note(line):
-            wire.append({"DetailType": "DescriptionOnly", "Description": _cut(line.description)})
+            wire.append({"DetailType": "DescriptionOnly", "Description": cut(line.description)})
             continue
         item = _item(number, line, books, mappings, findings)
         tax_code = taxes.line_code(number, line, by_id, books, mappings, findings)
+        class_id = _class(number, line, item, books, mappings, findings)
         if item is None or tax_code is None:
             continue
-        wire.append(_sales_line(line, sign, document.currency, item, tax_code, books))
+        wire.append(_sales_line(line, sign, document.currency, item, tax_code, class_id))
     return wire, findings
 
 
@@ -139,8 +143,36 @@ def _item(
     return None
 
 
+def _class(
+    number: int,
+    line: Line,
+    item: Mapped | None,
+    books: Books,
+    mappings: Mapping[Key, Mapped],
+    findings: list[Finding],
+) -> str | None:
+    """The class of a line: billing's own, else the item's, else the default; none where lines have no classes."""
+    if books.preference("AccountingInfoPrefs", "ClassTrackingPerTxnLine") is False:
+        return None
+    if line.class_ is None:
+        return (item.details.get("class_id") if item else None) or books.reference("default_class")
+    if ("class", line.class_, "") in mappings:
+        return mappings["class", line.class_, ""].external_id
+    findings.append(
+        missing_mapping(
+            books.company_id,
+            "class",
+            line.class_,
+            "missing_class_mapping",
+            f"line {number} ({_short(line.description)}), class",
+            f"class {line.class_} is not linked to a class in QuickBooks yet",
+        )
+    )
+    return None
+
+
 def _sales_line(
-    line: Line, sign: int, currency: str, item: Mapped, tax_code: str, books: Books
+    line: Line, sign: int, currency: str, item: Mapped, tax_code: str, class_id: str | None
 ) -> dict[str, Any]:
     price = priced(line.quantity, line.unit_price * _price_sign(line, sign), sign * line.net_amount, currency)
     description = f"{line.description} ({price.remark})" if price.remark else line.description
@@ -152,13 +184,12 @@ def _sales_line(
     }
     if line.service_period_start is not None:
         detail["ServiceDate"] = line.service_period_start.isoformat()
-    class_id = line.class_ or item.details.get("class_id") or books.reference("default_class")
-    if class_id and books.preference("AccountingInfoPrefs", "ClassTrackingPerTxnLine") is not False:
+    if class_id:
         detail["ClassRef"] = {"value": class_id}
     return {
         "DetailType": "SalesItemLineDetail",
         "Amount": price.amount,
-        "Description": _cut(description),
+        "Description": cut(description),
         "SalesItemLineDetail": detail,
     }
 
@@ -171,10 +202,9 @@ def _price_sign(line: Line, sign: int) -> int:
     return 1 if (product > 0) == (sign * line.net_amount > 0) else -1
 
 
-def _cut(description: str) -> str:
-    if len(description) <= LONGEST_DESCRIPTION:
-        return description
-    return description[: LONGEST_DESCRIPTION - 3] + "..."
+def cut(text: str, longest: int = LONGEST_DESCRIPTION) -> str:
+    """A text as long as QuickBooks takes it; one that is cut shows it."""
+    return text if len(text) <= longest else text[: longest - len(_CUT)] + _CUT
 
 
 def _short(description: str) -> str:

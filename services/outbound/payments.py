@@ -14,15 +14,13 @@ from messages.money import to_decimal
 from messages.payments import PaymentRecorded
 from services.mapping.mappings import Key
 from services.mapping.mappings import Mapping as Mapped
-from services.outbound import allocations, forms, marker
+from services.outbound import allocations, forms, lines, marker
 from services.outbound.allocations import Amounts
 from services.outbound.books import Books
 from services.outbound.findings import Finding
 
 LONGEST_REFERENCE = 21
 """Intuit names no limit for PaymentRefNum; the form takes 21 characters."""
-
-_CUT = "..."
 
 
 def keys(payment: PaymentRecorded, client: Iterable[Key]) -> Iterator[Key]:
@@ -58,19 +56,12 @@ def build(
     }
     reference = _reference(payment)
     if reference is not None:
-        body["PaymentRefNum"] = cut(reference)
+        body["PaymentRefNum"] = lines.cut(reference, LONGEST_REFERENCE)
     for name in _methods(payment):
         if ("payment_method", name, "") in mappings:
             body["PaymentMethodRef"] = {"value": mappings["payment_method", name, ""].external_id}
             break
     return body, findings
-
-
-def cut(reference: str) -> str:
-    """A reference as long as QuickBooks takes it; one that is cut shows it."""
-    if len(reference) <= LONGEST_REFERENCE:
-        return reference
-    return reference[: LONGEST_REFERENCE - len(_CUT)] + _CUT
 
 
 def _reference(payment: PaymentRecorded) -> str | None:
@@ -85,7 +76,7 @@ def _methods(payment: PaymentRecorded) -> list[str]:
 def _remarks(payment: PaymentRecorded) -> Iterator[str]:
     """What a bookkeeper who reconciles the bank wants to know, and a reference that had to be cut."""
     reference = _reference(payment)
-    if reference is not None and cut(reference) != reference:
+    if reference is not None and len(reference) > LONGEST_REFERENCE:
         yield f"Reference: {reference}"
     if payment.gateway_txn_id is not None and payment.gateway_txn_id != reference:
         yield f"{payment.provider or 'Gateway'}: {payment.gateway_txn_id}"

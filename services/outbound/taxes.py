@@ -30,11 +30,20 @@ def governing(line: Line, by_id: Mapping[str, Line]) -> Line:
 
 
 def treatment(line: Line) -> str:
-    """How a line is taxed: taxable, zero (taxable at 0 %) or exempt."""
+    """How a line is taxed: taxable, zero (taxable at 0 %), exempt, or reverse_charge (the buyer pays the tax).
+
+    Billing says the last by a component of that name, over nothing.
+    """
+    if any(_is_reverse_charge(component.name) for component in line.tax_components or ()):
+        return "reverse_charge"
     if not line.is_taxable:
         return "exempt"
     zero_rate = line.tax_rate is not None and line.tax_rate == 0
     return "zero" if zero_rate or (line.tax_rate is None and not line.tax_amount) else "taxable"
+
+
+def _is_reverse_charge(name: str) -> bool:
+    return name.casefold().replace("-", " ").replace("_", " ").split() == ["reverse", "charge"]
 
 
 def keys(document: Document, books: Books) -> Iterator[Key]:
@@ -125,6 +134,8 @@ def _us_detail(
 ) -> dict[str, Any]:
     """The total with the code it overrides: also a total of 0, or QuickBooks would tax what billing did not."""
     regions = _regions(line for line in document.lines if line.tax_amount)
+    if document.tax and not regions:  # computed elsewhere, and not told by line
+        regions = _regions(line for line in document.lines if line.is_taxable)
     if regions:
         return {"TotalTax": total, **_region_code(regions, books, mappings, findings)}
     untaxed = _regions(line for line in document.lines if line.is_taxable)

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from services.ledger import sweep
+from services.mapping import settings
 from tests.support.exporting import REALM, TENANT, Workbench, invoice, payment, shares
 from tests.support.ledger import company
 
@@ -89,7 +90,9 @@ def test_the_deposit_account_is_set_per_method_and_provider(
 def test_a_deposit_account_in_another_currency_is_refused_by_name(workbench: Workbench) -> None:
     """Before the call: QuickBooks would book the difference as exchange gain."""
     billed(workbench, "inv-1")
-    workbench.set("deposit_account", {"id": "12", "name": "Checking EUR", "currency": "EUR"})
+    account = {"id": "12", "name": "Checking EUR", "currency": "EUR"}
+    scope = settings.of_company(workbench.company_id)
+    workbench.set("deposit_account", settings.checked(scope, "deposit_account", account))
     workbench.say("payment.recorded", payment("pay-1", ("inv-1", 13500)))
     assert workbench.outcome("payment", "pay-1") == ("failed", "deposit_account_currency")
     assert "Checking EUR" in workbench.exceptions()[0].happened

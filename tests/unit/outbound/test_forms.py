@@ -301,12 +301,83 @@ def test_separately_billed_profile_is_its_own_customer() -> None:
     assert build(invoice(billing_profile=profile))[1] == ["missing_customer_mapping"]
 
 
+def with_line(number: int, **changes: Any) -> InvoiceFinalized:
+    """The sample invoice with fields of one line replaced."""
+    lines = copy.deepcopy(INVOICE["lines"])
+    lines[number] |= changes
+    return invoice(lines=lines)
+
+
 def test_class_of_line_then_item_then_default() -> None:
-    """The line's class wins over the item's over the default."""
+    """The line's class, as it is called in QuickBooks, wins over the item's over the default."""
     books = Books(COMPANY, "1", "M", "sandbox", "US", "USD", {}, {"default_class": {"id": "900"}})
-    mappings = MAPPINGS | {("item", "s1", ""): mapped("19", "W", {"class_id": "800"})}
-    body, _ = build(invoice(), books, mappings)
-    assert [line["SalesItemLineDetail"].get("ClassRef") for line in body["Line"]] == [
-        {"value": "800"},
-        {"value": "900"},
+    mappings = MAPPINGS | {
+        ("item", "s1", ""): mapped("19", "W", {"class_id": "800"}),
+        ("class", "Seattle", ""): mapped("700", "Seattle", {}),
+    }
+    billed = [invoice(), with_line(0, **{"class": "Seattle"})]
+    found = [
+        [line["SalesItemLineDetail"].get("ClassRef") for line in build(one, books, mappings)[0]["Line"]]
+        for one in billed
     ]
+    assert found == [[{"value": "800"}, {"value": "900"}], [{"value": "700"}, {"value": "900"}]]
+
+
+def test_a_class_of_billing_is_never_sent_as_if_it_were_quickbooks_id() -> None:
+    """Named with its line where lines have classes; where the company has none it does not matter."""
+    billed = with_line(0, **{"class": "Seattle"})
+    _, findings = forms.build(forms.INVOICE, billed, US, MAPPINGS, "AS-TEST1234")
+    (finding,) = findings
+    assert (finding.code, finding.where) == ("missing_class_mapping", "line 1 (Managed workstation), class")
+    assert finding.cause == f"mapping:class:{COMPANY}:Seattle"
+    assert set(forms.keys(billed, US)) >= {("class", "Seattle", "")}
+    without = Books(
+        COMPANY,
+        "1",
+        "M",
+        "sandbox",
+        "US",
+        "USD",
+        {"AccountingInfoPrefs": {"ClassTrackingPerTxnLine": False}},
+    )
+    assert build(billed, without)[1] == []
+
+
+def test_reverse_charge_has_a_code_of_its_own() -> None:
+    """The buyer pays the tax: neither the taxable nor the zero-rated code of the region would report that."""
+    components = [{"name": "Reverse-Charge", "rate": "0", "amount": 0, "region": "WA"}]
+    line = {"tax_amount": 0, "tax_rate": "0", "tax_components": components}
+    lines = [copy.deepcopy(INVOICE["lines"][0]) | line]
+    billed = invoice(currency="GBP", lines=lines, subtotal=20000, discount=0, tax=0, total=20000)
+    mappings = MAPPINGS | {
+        ("tax_code", "WA", "reverse_charge"): mapped("14", "20.0% RC", {}),
+        ("tax_code", "WA", "zero"): mapped("15", "0.0% Z", {}),
+    }
+    body, codes = build(billed, GB, mappings)
+    assert codes == []
+    assert body["Line"][0]["SalesItemLineDetail"]["TaxCodeRef"] == {"value": "14"}
+    assert ("tax_code", "WA", "reverse_charge") in set(forms.keys(billed, GB))
+
+
+def test_tax_that_was_computed_elsewhere_needs_its_code_too() -> None:
+    """An external tax is told for the document only: the code of its taxable lines goes with it, or is missed."""
+    lines = [copy.deepcopy(line) | {"tax_amount": 0} for line in INVOICE["lines"]]
+    billed = invoice(lines=lines, tax_source="external")
+    body, codes = build(billed)
+    assert codes == []
+    assert body["TxnTaxDetail"] == {"TotalTax": Decimal("19.00"), "TxnTaxCodeRef": {"value": "3"}}
+    without = {key: value for key, value in MAPPINGS.items() if key[0] != "tax_code"}
+    assert build(billed, mappings=without)[1] == ["missing_tax_mapping"]
+
+
+def test_online_payment_is_offered_only_where_it_is_set() -> None:
+    """Clients hear nothing from us, and are offered nothing, unless the company wants it."""
+    wants = Books(COMPANY, "1", "M", "sandbox", "US", "USD", {}, {"online_card_payments": True})
+    body, _ = build(invoice(), wants)
+    assert (body["AllowOnlineCreditCardPayment"], body["AllowOnlineACHPayment"]) == (True, False)
+
+
+def test_a_memo_that_is_cut_shows_it() -> None:
+    """QuickBooks takes 1000 characters of a message to the client."""
+    body, _ = build(invoice(customer_memo="x" * 1001))
+    assert body["CustomerMemo"] == {"value": "x" * 997 + "..."}
