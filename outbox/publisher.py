@@ -107,18 +107,20 @@ class Publisher:
                 "socket_settings": {socket.TCP_USER_TIMEOUT: int(2000 * self._patience)},
             },
         )
+        connected: Any = None
         try:
             # whoever calls knows better when to try again: `connect` would wait two seconds and try once more
             connection.ensure_connection(max_retries=0, reraise_as_library_errors=False)
-            self._amqp: Any = connection.connection
+            connected = connection.connection
+            self._amqp: Any = connected
             self._amqp.transport.sock.settimeout(self._patience)
             self._channel = self._amqp.channel()
             for exchange in self._exchanges:
                 exchange(self._channel).declare()
             self._channel.confirm_select()
         except LOST as error:
-            if connection.connected:
-                connection.connection.collect()
+            if connected is not None:  # lost or not, its socket is ours to close
+                connected.collect()
             raise BrokerUnavailable(f"cannot publish: {error}") from error
         self._channel.events["basic_ack"].add(self._on_ack)
         self._channel.events["basic_nack"].add(self._on_nack)

@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
 import os
 import signal
 import threading
 import time
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 from uuid import uuid4
 
+import psutil
 import pytest
 from kombu.entity import Exchange
 
@@ -208,3 +212,36 @@ def test_an_idle_publisher_hears_that_its_connection_ended(queue: Queue, broker_
             publisher.idle(1)
         assert not publisher.publish(messages(1)).troubled
     proxy.close()
+
+
+def test_a_connection_cut_while_it_opens_leaves_no_socket_behind(broker_url: str) -> None:
+    """However far connecting came when the network went, it costs an attempt and not a file descriptor."""
+    proxy, over = Proxy(broker_url), threading.Event()
+    port = urlsplit(proxy.url).port
+
+    def cutting() -> None:
+        for pause in itertools.cycle(number / 2000 for number in range(1, 40)):
+            if over.wait(pause):
+                return
+            proxy.cut()
+
+    def ours() -> list[object]:
+        return [one for one in psutil.Process().net_connections() if one.raddr and one.raddr.port == port]
+
+    knife = threading.Thread(target=cutting)
+    knife.start()
+    refusals = 0
+    for _ in range(100):
+        publisher = Publisher(proxy.url, exchanges=[WORK])
+        try:
+            publisher.connect()
+        except BrokerUnavailable:
+            refusals += 1
+        finally:
+            publisher.close()
+    over.set()
+    knife.join()
+    proxy.close()
+    assert refusals > 0
+    gc.collect()  # a socket that was forgotten open warns here, and warnings are errors
+    eventually(lambda: not ours())
