@@ -92,7 +92,7 @@ def test_recover_after_the_brokers_disk_is_lost(
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert (told["events_published_again"], told["letters_rebuilt"]) == (5, 1)
-    assert told["commands_sent_again"] >= 1
+    # How many commands were lost with the disk and how many a worker held already is chance; none may be missing.
     fleet.eventually(lambda: fleet.states(party) == {"succeeded": 34, "failed": 1}, "all but the refused one")
     (letter,) = fleet.letters(party)
     assert letter.exception_state == "open"
