@@ -7,7 +7,7 @@ tax code, "" for the others. Every change is in the timeline of its subject (`ma
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -135,6 +135,16 @@ def page(
     return [Mapping(*row) for row in connection.execute(_PAGE, values)]
 
 
+def every(
+    connection: Connection, tenant: str, company_id: UUID, kind: Kind | None = None
+) -> Iterator[Mapping]:
+    """All mappings of a company, or of one kind, in the order of `page`."""
+    after: Key = ("", "", "")
+    while rows := page(connection, tenant, company_id, kind=kind, after=after, limit=1000):
+        yield from rows
+        after = rows[-1].at
+
+
 def put(
     connection: Connection,
     tenant: str,
@@ -148,16 +158,8 @@ def put(
     on_mapping_set: Hook,
 ) -> Mapping:
     """Map something of ours and release what failed for it. Raises `Refusal` naming the field."""
-    kind, key, variant = _checked(at)
+    kind, key, variant = check(at, external_id, external_name, details)
     written = json.dumps(details or {})
-    if not external_id or len(external_id) > MAX_ID or not external_id.isprintable():
-        raise invalid(
-            "external_id", f"a QuickBooks id has 1 to {MAX_ID} characters, not {external_id[:60]!r}"
-        )
-    if len(external_name) > MAX_KEY:
-        raise invalid("external_name", f"a name has at most {MAX_KEY} characters")
-    if len(written.encode()) > MAX_DETAILS:
-        raise invalid("details", f"details have at most {MAX_DETAILS} bytes")
     _check_company(connection, tenant, company_id)
     place = {"company": company_id, "kind": kind, "key": key, "variant": variant}
     before = connection.execute(_ONE, place).one_or_none()
@@ -189,6 +191,20 @@ def delete(connection: Connection, tenant: str, company_id: UUID, at: Key, *, ac
     connection.execute(_DELETE, place)
     _note(connection, tenant, company_id, at, actor, "unmapped", Mapping(*before), None)
     return True
+
+
+def check(at: Key, external_id: str, external_name: str = "", details: dict[str, Any] | None = None) -> Key:
+    """Whether a mapping can be written like that, apart from what QuickBooks has. Raises `Refusal` naming the field."""
+    place = _checked(at)
+    if not external_id or len(external_id) > MAX_ID or not external_id.isprintable():
+        raise invalid(
+            "external_id", f"a QuickBooks id has 1 to {MAX_ID} characters, not {external_id[:60]!r}"
+        )
+    if len(external_name) > MAX_KEY:
+        raise invalid("external_name", f"a name has at most {MAX_KEY} characters")
+    if len(json.dumps(details or {}).encode()) > MAX_DETAILS:
+        raise invalid("details", f"details have at most {MAX_DETAILS} bytes")
+    return place
 
 
 def _checked(at: Key) -> Key:

@@ -73,15 +73,11 @@ def variants(currency: str, home: str) -> tuple[str, ...]:
 
 def linked(connection: Connection, run: Run) -> dict[Key, mappings.Mapping]:
     """All links of clients and billing profiles to customers."""
-    found: dict[Key, mappings.Mapping] = {}
-    for kind in _KINDS.values():
-        after = ("", "", "")
-        while rows := mappings.page(
-            connection, run.tenant_id, run.company_id, kind=kind, after=after, limit=1000
-        ):
-            found.update((row.at, row) for row in rows)
-            after = rows[-1].at
-    return found
+    return {
+        row.at: row
+        for kind in _KINDS.values()
+        for row in mappings.every(connection, run.tenant_id, run.company_id, kind)
+    }
 
 
 def plan(database: Database, run: Run) -> list[Match]:

@@ -1,6 +1,6 @@
-"""What the PSA hands over: plain lists of its clients and of its invoices and credit notes.
+"""What the PSA hands over: plain lists of its clients, of its invoices and credit notes, and of what it sells.
 
-The ledger knows documents from their events, and a client billed before we came has none. So the PSA posts two
+The ledger knows documents from their events, and a client billed before we came has none. So the PSA posts
 lists; what it posts again replaces what it said before. Documents that the ledger knows need not be posted, and
 where both speak the ledger's word, which is later, counts.
 """
@@ -76,6 +76,27 @@ class DocumentRow(_Row):
         return value
 
 
+class ServiceRow(_Row):
+    """A service or product of the PSA's catalog."""
+
+    id: str = Field(min_length=1, max_length=255)
+    name: str = Field(min_length=1, max_length=500)
+    sku: str = Field(default="", max_length=255)
+    kind: Literal["service", "product"] = "service"
+    active: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service or product of the PSA's catalog."""
+
+    id: str
+    name: str
+    sku: str
+    kind: str
+    active: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Client:
     """A client or billing profile of the PSA, in one currency."""
@@ -128,6 +149,18 @@ _PUT_DOCUMENTS = text(
               currency = excluded.currency, client_id = excluded.client_id, state = excluded.state,
               updated_at = clock_timestamp()"""
 )
+_PUT_SERVICES = text(
+    """INSERT INTO onboarding_service (tenant_id, service_id, name, sku, kind, active)
+       SELECT :tenant, r.id, r.name, r.sku, r.kind, r.active
+         FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (id text, name text, sku text, kind text, active boolean)
+       ON CONFLICT (tenant_id, service_id) DO UPDATE
+          SET name = excluded.name, sku = excluded.sku, kind = excluded.kind, active = excluded.active,
+              updated_at = clock_timestamp()"""
+)
+_SERVICES = text(
+    """SELECT service_id, name, sku, kind, active FROM onboarding_service WHERE tenant_id = :tenant
+        ORDER BY lower(name), service_id"""
+)
 # Documents name their client too; what the PSA listed is the better word for names.
 _CLIENTS = text(
     """SELECT kind, client_id, name, currency, parent_id, email FROM onboarding_client WHERE tenant_id = :tenant
@@ -166,6 +199,16 @@ def put_documents(connection: Connection, tenant: str, rows: Sequence[dict[str, 
     return _put(connection, tenant, _PUT_DOCUMENTS, DocumentRow, rows)
 
 
+def put_services(connection: Connection, tenant: str, rows: Sequence[dict[str, Any]]) -> int:
+    """Take a list of services and products over; as `put_clients`."""
+    return _put(connection, tenant, _PUT_SERVICES, ServiceRow, rows)
+
+
+def services(connection: Connection, tenant: str) -> list[Service]:
+    """Every service and product that was listed."""
+    return [Service(*row) for row in connection.execute(_SERVICES, {"tenant": tenant})]
+
+
 def clients(connection: Connection, tenant: str) -> list[Client]:
     """Every client that was listed or billed."""
     return [Client(*row) for row in connection.execute(_CLIENTS, {"tenant": tenant})]
@@ -180,13 +223,17 @@ def _put(
     connection: Connection,
     tenant: str,
     statement: Any,
-    type_: type[ClientRow] | type[DocumentRow],
+    type_: type[ClientRow] | type[DocumentRow] | type[ServiceRow],
     rows: Sequence[dict[str, Any]],
 ) -> int:
     checked: dict[tuple[str, ...], dict[str, Any]] = {}
     for number, row in enumerate(rows, start=1):
         one = _checked(type_, number, row)
-        place = (one["kind"], one["id"], one["currency"] if type_ is ClientRow else "")
+        place = (
+            "" if type_ is ServiceRow else one["kind"],
+            one["id"],
+            one["currency"] if type_ is ClientRow else "",
+        )
         if place in checked and checked[place] != one:
             raise invalid(
                 f"rows[{number}].id", f"{one['kind']} {one['id']} stands in the list twice, differently"
@@ -199,7 +246,9 @@ def _put(
     return len(written)
 
 
-def _checked(type_: type[ClientRow] | type[DocumentRow], number: int, row: dict[str, Any]) -> dict[str, Any]:
+def _checked(
+    type_: type[ClientRow] | type[DocumentRow] | type[ServiceRow], number: int, row: dict[str, Any]
+) -> dict[str, Any]:
     try:
         return type_.model_validate(row).model_dump(mode="json")
     except ValidationError as refused:

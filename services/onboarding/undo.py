@@ -27,7 +27,7 @@ _UNLINK = text(
                              AND o.document_id = l.document_id AND o.company_id = l.company_id
                              AND (o.outcome IN ('intended', 'unknown', 'answered') OR o.state = 'running'))"""
 )
-_KINDS = {"client": Kind.CUSTOMER, "billing_profile": Kind.BILLING_PROFILE}
+_KINDS = {"client": Kind.CUSTOMER, "billing_profile": Kind.BILLING_PROFILE, "service": Kind.ITEM}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def _unmap(connection: Connection, run: Run, action: Action, actor: str, on_mapp
     at = (str(_KINDS[action.kind]), action.key, action.variant)
     now = mappings.lookup(connection, run.company_id, [at]).get(at)
     if now is None or now.external_id != action.external_id:
-        return f"the customer of {action.kind} {action.key} stays: somebody changed it since"
+        return f"what {action.kind} {action.key} is in QuickBooks stays: somebody changed it since"
     before: dict[str, Any] | None = action.facts["before"]
     if before is None:
         mappings.delete(connection, run.tenant_id, run.company_id, at, actor=actor)

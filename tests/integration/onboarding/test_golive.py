@@ -91,7 +91,7 @@ def test_undo_takes_a_run_back_and_leaves_what_others_changed(wizard: Wizard) ->
     with bench.fleet.transaction(TENANT) as connection:
         back = undo.undo(connection, run.run_id, actor=ACTOR, on_mapping_set=nothing_released)
     assert back.undone == {"mapped client": 1, "linked invoice": 1, "set setting": 2}
-    assert back.kept == ["the customer of client kept stays: somebody changed it since"]
+    assert back.kept == ["what client kept is in QuickBooks stays: somebody changed it since"]
     assert bench.link("invoice", "u1") is None
     assert bench.timeline("invoice", "u1") == ["linked", "unlinked"]
     with bench.fleet.transaction(TENANT) as connection:
