@@ -8,8 +8,8 @@ from services.api import outcomes
 from services.cli.parts import Parts
 from services.connections import notices, webhooks
 from services.connections import upkeep as connections
-from services.exceptions import upkeep
-from services.inbound import again, schedule
+from services.exceptions import causes, upkeep
+from services.inbound import again, customers, schedule
 from services.inbound import retention as inbound
 from services.ledger import retention, sweep
 from services.outbound import closed_books, long_waits
@@ -22,6 +22,8 @@ TOKENS = 60.0  # seconds between two looks for tokens that end soon
 NOTICES = 3600.0  # seconds; the bands are days
 POLLS = 1.0  # seconds; how late a cycle of the change feed may begin
 MARKED = 2.0  # seconds; how late a payment is judged again once its invoice is linked
+MERGES = 2.0  # seconds; how late a link follows customers that became one
+CAUSES = 1.0  # seconds; how late the many operations of a mended cause begin
 FACTS = 300.0  # seconds between two looks for companies whose facts are a day old, or changed
 
 
@@ -34,6 +36,7 @@ def jobs(parts: Parts) -> list[Job]:
         Job("letters_rebuilt", UPKEEP, upkeep.rebuild),
         Job("closed_books_reopened", UPKEEP, closed_books.reopen),
         Job("polls_opened", POLLS, schedule.open_due),
+        Job("merges_filed", MERGES, partial(webhooks.file_merges, merged=customers.merged)),
         Job("objects_judged_again", MARKED, again.open_marked),
         Job("inbound_retention", RETENTION, inbound.forget),
         Job("long_waits_reported", RETENTION, long_waits.report),
@@ -45,8 +48,9 @@ def jobs(parts: Parts) -> list[Job]:
 
 
 def errands(parts: Parts) -> list[Errand]:
-    """What talks to Intuit by the clock."""
+    """What talks to Intuit by the clock, or takes many transactions."""
     return [
+        Errand("causes_worked_off", CAUSES, partial(causes.work_off, parts.database)),
         Errand("tokens_renewed", TOKENS, partial(connections.renew_tokens, parts.database, parts.clients)),
         Errand("facts_read", FACTS, partial(connections.read_facts, parts.database, parts.clients)),
     ]

@@ -21,6 +21,7 @@ Kind = Literal[
     "hang_after",
     "lose",  # webhooks: the notice never leaves
     "double",  # webhooks: the notice is sent twice
+    "garble",  # webhooks: the notice cannot be read
 ]
 
 

@@ -52,6 +52,7 @@ class Event(NamedTuple):
     operation: Operation
     at: float
     deleted: str  # the id that a merge swallowed
+    garbled: bool = False  # sent without saying what it is about
 
 
 class Attempt(NamedTuple):
@@ -94,6 +95,8 @@ class Webhooks:
         for change in changes:
             if change.operation == "Relabel" or not ENTITIES[change.entity].in_webhooks:
                 continue
+            occasion = Occasion(company.realm, "POST", WEBHOOK, change.operation, change.entity)
+            kinds = [trouble.kind for trouble in self._troubles().firing(occasion)]
             merged = change.operation == "Merge"
             key = change.merged_into if merged else change.id
             event = Event(
@@ -104,9 +107,8 @@ class Webhooks:
                 change.operation,
                 change.at,
                 change.id if merged else "",
+                "garble" in kinds,
             )
-            occasion = Occasion(company.realm, "POST", WEBHOOK, change.operation, change.entity)
-            kinds = [trouble.kind for trouble in self._troubles().firing(occasion)]
             for app in apps if "lose" not in kinds else []:
                 self._apps[app.client_id] = app
                 mailbox = self.mailboxes.setdefault(app.client_id, Mailbox())
@@ -174,6 +176,8 @@ def message(app: App, events: list[Event]) -> tuple[bytes, dict[str, str]]:
 
 def _cloud_event(app: App, event: Event) -> dict[str, Any]:
     moment = datetime.fromtimestamp(event.at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
+    if event.garbled:
+        return {"specversion": "1.0", "id": event.id, "intuitaccountid": event.realm}
     return {
         "specversion": "1.0",
         "id": event.id,
@@ -198,6 +202,8 @@ def _legacy(events: list[Event]) -> dict[str, Any]:
         }
         if event.deleted:
             row["deletedId"] = event.deleted
+        if event.garbled:
+            del row["id"], row["name"]
         by_realm.setdefault(event.realm, []).append(row)
     return {
         "eventNotifications": [

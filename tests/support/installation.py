@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -37,10 +38,13 @@ class Installation:
         """Serve the API; returns when it answers."""
         log = self.folder / "api.log"
         program = Path(sys.executable).parent / "algasync"
-        self.pid = spawn([program, "api"], log=log, environment=self.settings, dies_with_parent=SIGTERM)
+        self.pid = spawn(
+            [program, "api"], log=log, environment=os.environ | self.settings, dies_with_parent=SIGTERM
+        )
 
         def answers() -> bool:
-            assert process(self.pid) is not None, last_lines(log)
+            if process(self.pid) is None:
+                pytest.fail(f"The API did not start:\n{last_lines(log)}", pytrace=False)
             try:
                 return requests.get(f"{self.url}/healthz", timeout=1).ok
             except requests.RequestException:

@@ -9,8 +9,11 @@ import pytest
 from services.connections.intuit import Intuit
 from services.connections.vault import new_key
 from services.database import Database, Role
+from tests.support.inbound import bench
 from tests.support.intuit import Admin, Noted, intuit_of
 from tests.support.sandbox import Sandbox
+
+__all__ = ["bench"]
 
 TENANT = "tenant-a"
 

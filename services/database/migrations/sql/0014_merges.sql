@@ -7,7 +7,7 @@ CREATE TABLE customer_merge (
   told_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
   PRIMARY KEY (company_id, loser)
 );
-SELECT protect('customer_merge', 'SELECT, INSERT, UPDATE', 'SELECT, DELETE');
+SELECT protect('customer_merge', 'SELECT, INSERT, UPDATE', 'SELECT, UPDATE, DELETE');
 CREATE INDEX customer_merge_told ON customer_merge (told_at);
 
 -- Where changes are read from can be set before the company's first cycle.
