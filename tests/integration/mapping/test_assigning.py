@@ -244,10 +244,21 @@ PROFILE = {"billing_profile": {"id": "bp-1", "name": "Branch", "bills_separately
         (DISCOUNTED, Wanted("discount_item", "", external_id="8")),
         (taxed("us-ca"), Wanted("tax_code", "us-ca", external_id="2")),
         ({"terms": "net_30"}, Wanted("term", "net_30", external_id="4")),
+        (line(**{"class": "Seattle"}), Wanted("class", "Seattle", external_id="1")),
         (STRANGER, Wanted("customer", "cl-7", external_id="3")),
         (PROFILE, Wanted("billing_profile", "bp-1", external_id="4")),
     ],
-    ids=["item", "category", "category-of-a-service", "discount", "tax", "term", "customer", "profile"],
+    ids=[
+        "item",
+        "category",
+        "category-of-a-service",
+        "discount",
+        "tax",
+        "term",
+        "class",
+        "customer",
+        "profile",
+    ],
 )
 def test_setting_one_releases_what_failed_for_it(
     workbench: Workbench, assign: Callable[..., Outcome], changes: dict[str, Any], mends: Wanted
