@@ -8,17 +8,10 @@ that only look alike, some documents that differ. What was linked is then compar
 from __future__ import annotations
 
 import datetime
-import json as json_
 import os
 import random
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import uuid4
 
@@ -70,8 +63,13 @@ def onboarding(
 
     Example: algasync bench onboarding --json
     """
-    with _servers() as (database_url, api, control):
-        report = _Bench(database_url, api, control, random.Random(seed)).run(invoices, payments, customers)  # noqa: S311 - a book, no secret
+    from services.cli.bench_servers import servers
+
+    with servers() as found:
+        chance = random.Random(seed)  # noqa: S311 - a book, no secret
+        report = _Bench(found.database_url, found.api, found.control, chance).run(
+            invoices, payments, customers
+        )
     if json:
         console.result(report)
     else:
@@ -346,36 +344,3 @@ def _links(connection: Connection, company_id: Any) -> dict[str, str]:
         text("SELECT document_id, external_id FROM link WHERE company_id = :c"), {"c": company_id}
     )
     return {row.document_id: row.external_id for row in found}
-
-
-@contextmanager
-def _servers() -> Iterator[tuple[str, str, str]]:
-    """A database, and a sandbox company in a process of its own."""
-    from deploy.local import PostgresqlServer
-    from services.configuration import configuration
-
-    given = configuration().database_url
-    with tempfile.TemporaryDirectory(prefix="algasync-bench-") as folder:
-        Path(folder).chmod(0o711)  # root's servers run under another account and must be able to pass
-        server = None if given else PostgresqlServer(Path(folder) / "postgresql")
-        sandbox = subprocess.Popen(
-            [sys.executable, "-m", "services.sandbox"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        try:
-            if server is not None:
-                server.start(dies_with_parent=True)
-            assert sandbox.stdout is not None
-            told = json_.loads(sandbox.stdout.readline())
-            yield (
-                given or (server.url if server else ""),
-                told["api"].rstrip("/"),
-                told["control"].rstrip("/"),
-            )
-        finally:
-            sandbox.kill()  # its books are in memory and nobody wants them back
-            sandbox.wait()
-            if server is not None:
-                server.kill()
