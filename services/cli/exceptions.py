@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, cast
 from uuid import UUID
 
 import typer
@@ -10,7 +11,6 @@ import typer
 from services.cli import console
 from services.cli.options import (
     Actor,
-    After,
     Because,
     Before,
     Company,
@@ -20,16 +20,15 @@ from services.cli.options import (
     Reason,
     Since,
     Tenant,
-    next_page,
     said,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy import Connection
 
-    from services.exceptions.exceptions import SyncException
+    from services.exceptions.exceptions import Place, Sort, SyncException
 
 app = typer.Typer(no_args_is_help=True, help="The exception list: what needs a person.")
 
@@ -56,15 +55,22 @@ def list_(
     direction: Annotated[
         str | None, typer.Option(help="Only outbound, inbound, connection or fleet.")
     ] = None,
+    code: Annotated[str | None, typer.Option(help="Only this code, e.g. missing_item_mapping.")] = None,
+    assignee: Annotated[str | None, typer.Option(help="Only what is given to this person.")] = None,
+    search: Annotated[
+        str | None, typer.Option(help="Only what says this: words, numbers, clients' names.")
+    ] = None,
     since: Since = None,
     before: Before = None,
+    sort: Annotated[str, typer.Option(help="newest, oldest, seen or amount first.")] = "newest",
     limit: Limit = 50,
-    after: After = None,
+    after: Annotated[str | None, typer.Option(metavar="NEXT", help="Go on after an earlier page.")] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="All of them as CSV on standard output.")] = False,
     json: Json = False,
 ) -> None:
     """List exceptions, newest first, with counts by state."""
     from services.cli import wiring
-    from services.exceptions import exceptions
+    from services.exceptions import exceptions, export
 
     with wiring.transaction(tenant) as connection:
         filters = exceptions.Filters(
@@ -75,12 +81,19 @@ def list_(
             company_id=wiring.company_id(connection, tenant, company),
             client_id=client,
             direction=direction,
+            code=code,
+            assignee=assignee,
+            search=search,
             since=since,
             before=before,
         )
-        page = exceptions.page(connection, filters, after=after, limit=limit)
+        order = _sort(sort)
+        if csv:
+            typer.echo(export.csv(connection, filters, order), nl=False)
+            return
+        page = exceptions.page(connection, filters, sort=order, after=_place(after, order), limit=limit)
     if json:
-        console.result({"exceptions": page.exceptions, "counts": page.counts, "next": next_page(page.after)})
+        console.result({"exceptions": page.exceptions, "counts": page.counts, "next": _next(page.after)})
         return
     console.table(
         ("ID", "AGE", "STATE", "WHAT", "CODE", "AMOUNT", "SEEN", "WHO"),
@@ -100,7 +113,7 @@ def list_(
     )
     console.note(", ".join(f"{number} {name}" for name, number in page.counts.items()))
     if page.after:
-        console.note(f"more: --after {next_page(page.after)}")
+        console.note(f"more: --after {_next(page.after)}")
 
 
 @app.command(epilog="Example: algasync exceptions show 0190b3c4-7d1e-7a55-9c1d-2f6c1b8a0d11")
@@ -196,11 +209,10 @@ def retry(
     if cause and tenant:
         with wiring.transaction(tenant) as connection:
             found = root_causes.preview(connection, tenant, cause)
-            if not dry_run:
-                released = set(root_causes.release(connection, tenant, cause, str(actor), why))
-                found = [one for one in found if one.operation_id in released]
-        _told(dry_run, [{"exception_id": one.exception_id, "what": one.title} for one in found], [])
-        return
+        if dry_run:
+            _told(True, [{"exception_id": one.exception_id, "what": one.title} for one in found], [])
+            return
+        ids = [str(one.exception_id) for one in found]
     if dry_run:
         with wiring.transaction(tenant) as connection:
             meant = [identity.find(connection, "exception", one) for one in ids or ()]
@@ -274,21 +286,17 @@ def _each(ids: list[str], tenant: str | None, act: Callable[[Connection, UUID], 
     """Act on each in a transaction of its own; exit code 1 when one was refused."""
     from services.cli import identity, wiring
     from services.database.engine import ALL_TENANTS
-    from services.refusals import Refusal
+    from services.exceptions import bulk
 
-    done: list[dict[str, Any]] = []
-    refused: list[dict[str, Any]] = []
     with wiring.fleet_database(pool_size=1) as database:
         with database.transaction(tenant or ALL_TENANTS) as connection:
             meant = [identity.find(connection, "exception", one) for one in ids]
-        for one in meant:
-            try:
-                with database.transaction(tenant or ALL_TENANTS) as connection:
-                    act(connection, one)
-                done.append({"exception_id": one})
-            except Refusal as refusal:
-                refused.append({"exception_id": one, "message": refusal.sentence})
-    _told(False, done, refused)
+        results = list(bulk.each(lambda: database.transaction(tenant or ALL_TENANTS), meant, act))
+    _told(
+        False,
+        [{"exception_id": one.id} for one in results if one.done],
+        [{"exception_id": one.id, "message": one.message} for one in results if not one.done],
+    )
 
 
 def _told(dry_run: bool, done: list[dict[str, Any]], left: list[dict[str, Any]]) -> None:
@@ -306,6 +314,35 @@ def _told(dry_run: bool, done: list[dict[str, Any]], left: list[dict[str, Any]])
         raise typer.Exit(console.FAILED)
 
 
+def _sort(written: str) -> Sort:
+    if written not in ("newest", "oldest", "seen", "amount"):
+        raise _unknown("--sort", written, ("newest", "oldest", "seen", "amount"))
+    return cast("Sort", written)
+
+
+def _next(after: Place | None) -> str | None:
+    """What `--after` takes to go on."""
+    if after is None:
+        return None
+    value, exception_id = after
+    return f"{value if isinstance(value, int) else value.isoformat()}/{exception_id}"
+
+
+def _place(written: str | None, sort: Sort) -> Place | None:
+    if written is None:
+        return None
+    value, _, exception_id = written.partition("/")
+    try:
+        return int(value) if sort == "amount" else datetime.fromisoformat(value), UUID(exception_id)
+    except ValueError:
+        raise typer.BadParameter("is no `next` of an earlier page of this order") from None
+
+
+def _unknown(option: str, written: str, known: Sequence[str]) -> console.Told:
+    sentence = f"{written!r} is none of {', '.join(known)}"
+    return console.Told(sentence, code="invalid_value", field=option, exit_code=console.USAGE)
+
+
 def _states(written: list[str] | None) -> tuple[str, ...]:
     from services.exceptions import exceptions
 
@@ -315,12 +352,7 @@ def _states(written: list[str] | None) -> tuple[str, ...]:
         return ()
     for one in written:
         if one not in exceptions.STATES:
-            raise console.Told(
-                f"{one!r} is none of {', '.join(exceptions.STATES)}, all",
-                code="invalid_value",
-                field="--state",
-                exit_code=console.USAGE,
-            )
+            raise _unknown("--state", one, (*exceptions.STATES, "all"))
     return tuple(written)
 
 

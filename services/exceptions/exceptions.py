@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from services.exceptions import archive
+from services.exceptions import archive, pointers, versions
 from services.exceptions.archive import FiledLetter
+from services.exceptions.pointers import Pointer
+from services.exceptions.versions import Side
 from services.ledger import timeline
 from services.ledger.timeline import Entry
 from services.refusals import missing
@@ -56,9 +59,27 @@ class SyncException:
     operation_attempt: int | None
 
 
+Sort = Literal["newest", "oldest", "seen", "amount"]
+"""Newest or oldest first, last seen first, or the largest amount first, as a number of minor units."""
+
+Place = tuple[datetime | int, UUID]
+"""Where a page ended: the value it is sorted by, and the id."""
+
+_ORDER: dict[Sort, tuple[str, str]] = {  # expression, direction
+    "newest": ("e.created_at", "DESC"),
+    "oldest": ("e.created_at", "ASC"),
+    "seen": ("e.last_seen_at", "DESC"),
+    "amount": ("coalesce(abs(e.amount), -1)", "DESC"),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which exceptions; None and empty mean all. `since` and `before` judge when it was opened."""
+    """Which exceptions; None and empty mean all. `since` and `before` judge when it was opened.
+
+    Amounts are minor units without sign, so that a credit note is found by what is on it. `search` is looked for
+    in title, words, the document's id and number and the client's name.
+    """
 
     tenant: str | None = None
     states: Collection[str] = NEED_SOMEBODY
@@ -70,27 +91,34 @@ class Filters:
     entity: tuple[str, str] | None = None
     since: datetime | None = None
     before: datetime | None = None
+    code: str | None = None
+    assignee: str | None = None
+    amount_from: int | None = None
+    amount_to: int | None = None
+    search: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page, newest first. `counts` are of everything the filters match, by state, whatever `states` says.
+    """One page. `counts` are of everything the filters match, by state, whatever `states` says.
 
     `after` continues the list; None at its end.
     """
 
     exceptions: list[SyncException]
     counts: dict[str, int]
-    after: tuple[datetime, UUID] | None
+    after: Place | None
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One exception with its letters and what was done about it, oldest first."""
+    """One exception: its letters, what was done about it (oldest first), both versions, and where to go."""
 
     exception: SyncException
     letters: list[FiledLetter]
     history: list[Entry] = field(default_factory=list)
+    versions: list[Side] = field(default_factory=list)
+    links: list[Pointer] = field(default_factory=list)
 
 
 _OWN = [
@@ -111,11 +139,17 @@ _JOINS = """LEFT JOIN document d ON d.tenant_id = e.tenant_id AND d.kind = e.ent
                                 ORDER BY x.document_date DESC LIMIT 1) c ON d.client_name IS NULL"""
 
 
+_SEARCH = """(e.title ILIKE :search OR e.happened ILIKE :search OR e.entity_id ILIKE :search OR EXISTS (
+    SELECT FROM document s WHERE s.tenant_id = e.tenant_id AND (s.number ILIKE :search OR s.client_name ILIKE :search)
+       AND s.kind = e.entity_kind AND s.document_id = e.entity_id))"""
+
+
 def page(
     connection: Connection,
     filters: Filters = Filters(),
     *,
-    after: tuple[datetime, UUID] | None = None,
+    sort: Sort = "newest",
+    after: Place | None = None,
     limit: int = 50,
 ) -> Page:
     """A page of the list and the counts, from one snapshot of the database."""
@@ -124,9 +158,13 @@ def page(
     if filters.states:
         chosen.append("e.state = ANY (CAST(:states AS text[]))")
         values["states"] = list(filters.states)
+    by, direction = _ORDER[sort]
     if after is not None:
-        chosen.append("(e.created_at, e.exception_id) < (:after_at, :after_id)")
-        values["after_at"], values["after_id"] = after
+        chosen.append(
+            f"({by}, e.exception_id) {'<' if direction == 'DESC' else '>'} (:after_value, :after_id)"
+        )
+        values["after_value"], values["after_id"] = after
+    order = f"{by} {direction}, e.exception_id {direction}"
     query = f"""
         SELECT counted.counts, p.*
           FROM (SELECT coalesce(jsonb_object_agg(s.state, s.number), '{{}}') AS counts
@@ -134,16 +172,22 @@ def page(
                          WHERE {" AND ".join(where)} GROUP BY e.state) s) counted
           LEFT JOIN LATERAL (
             SELECT {_COLUMNS}
-              FROM (SELECT * FROM exception e WHERE {" AND ".join(chosen)}
-                     ORDER BY e.created_at DESC, e.exception_id DESC LIMIT :limit) e
+              FROM (SELECT * FROM exception e WHERE {" AND ".join(chosen)} ORDER BY {order} LIMIT :limit) e
               {_JOINS}) p ON true
-         ORDER BY p.created_at DESC, p.exception_id DESC"""  # noqa: S608 - constant fragments
+         ORDER BY {order.replace("e.", "p.")}"""  # noqa: S608 - constant fragments
     rows = connection.execute(text(query), values | {"limit": limit + 1}).all()
     found = [SyncException(*row[1:]) for row in rows if row.exception_id is not None]
     counts = dict.fromkeys(STATES, 0) | rows[0].counts
     more = len(found) > limit
     found = found[:limit]
-    return Page(found, counts, (found[-1].created_at, found[-1].exception_id) if more else None)
+    return Page(found, counts, _place(found[-1], sort) if more else None)
+
+
+def _place(last: SyncException, sort: Sort) -> Place:
+    value: datetime | int = last.last_seen_at if sort == "seen" else last.created_at
+    if sort == "amount":
+        value = -1 if last.amount is None else abs(last.amount)
+    return value, last.exception_id
 
 
 def get(connection: Connection, exception_id: UUID) -> SyncException:
@@ -156,7 +200,7 @@ def get(connection: Connection, exception_id: UUID) -> SyncException:
 
 
 def show(connection: Connection, exception_id: UUID) -> Shown:
-    """One exception with letters and history; raises `Refusal`."""
+    """One exception with everything around it; raises `Refusal`."""
     found = get(connection, exception_id)
     letters = archive.page(
         connection, archive.Filters(states=(), exception_id=exception_id), limit=100
@@ -167,7 +211,9 @@ def show(connection: Connection, exception_id: UUID) -> Shown:
         for entry in timeline.read(connection, found.tenant_id, found.entity_kind, found.entity_id)
         if {str(entry.details.get("exception_id")), str(entry.details.get("operation_id"))} & ours
     ]
-    return Shown(found, letters, history)
+    return Shown(
+        found, letters, history, versions.side_by_side(connection, found), pointers.of(connection, found)
+    )
 
 
 def _where(filters: Filters) -> tuple[list[str], dict[str, Any]]:
@@ -180,6 +226,8 @@ def _where(filters: Filters) -> tuple[list[str], dict[str, Any]]:
         ("company_id", filters.company_id),
         ("client_id", filters.client_id),
         ("direction", filters.direction),
+        ("code", filters.code),
+        ("assignee", filters.assignee),
     ):
         if value is not None:
             where.append(f"e.{column} = :{column}")
@@ -193,4 +241,13 @@ def _where(filters: Filters) -> tuple[list[str], dict[str, Any]]:
     if filters.before is not None:
         where.append("e.created_at < :before")
         values["before"] = filters.before
+    if filters.amount_from is not None:
+        where.append("abs(e.amount) >= :amount_from")
+        values["amount_from"] = filters.amount_from
+    if filters.amount_to is not None:
+        where.append("abs(e.amount) <= :amount_to")
+        values["amount_to"] = filters.amount_to
+    if filters.search:
+        where.append(_SEARCH)
+        values["search"] = "%" + re.sub(r"([\\%_])", r"\\\1", filters.search) + "%"
     return where, values

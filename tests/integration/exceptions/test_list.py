@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import text
 
-from services.exceptions import archive, exceptions, lifecycle
-from services.exceptions.exceptions import Filters
+from services.exceptions import archive, exceptions, export, lifecycle
+from services.exceptions.exceptions import Filters, Sort, SyncException
+from services.exceptions.versions import Side
+from services.ledger import links
+from services.ledger.links import Link
 from services.refusals import Refusal
 from tests.support.desk import World
 
@@ -39,12 +47,13 @@ def test_counts_agree_with_the_list_under_every_filter(world: World) -> None:
         Filters(client_id="cl-0"),
         Filters(cause="nothing"),
         Filters(states=("ignored",)),
+        Filters(search="INV-2"),
+        Filters(amount_from=13_500, amount_to=13_500),
+        Filters(code="missing_item_mapping", assignee="dana"),
     ):
         with world.fleet.transaction(world.tenant) as connection:
             page = exceptions.page(connection, filters, limit=1)
-            everything = exceptions.page(
-                connection, Filters(states=(), client_id=filters.client_id, cause=filters.cause)
-            )
+            everything = exceptions.page(connection, replace(filters, states=()))
         found = [one.state for one in everything.exceptions]
         assert page.counts == {state: found.count(state) for state in exceptions.STATES}
 
@@ -61,8 +70,19 @@ def test_filters_choose(world: World) -> None:
     )
     failed = world.failed("inv-3")
     (three,) = (x.exception_id for x in world.exceptions() if x.operation_id == failed.operation_id)
+    with world.fleet.transaction(world.tenant) as connection:
+        lifecycle.assign(connection, one, "dana", "dana")
+    credit = world.report(kind="credit_note", id_="cn-1", amount=-700, code="x", title="50%_off \\ credit")
     now = datetime.now(UTC)
     expected = {
+        Filters(assignee="dana"): {one},
+        Filters(code="x"): {credit},
+        Filters(amount_from=600, amount_to=700): {credit},
+        Filters(amount_from=13_500): {one, two, three},
+        Filters(amount_to=699): set(),
+        Filters(search="PAY-1"): {two},
+        Filters(search="%_off \\"): {credit},
+        Filters(search="50__off"): set(),
         Filters(type="accounting_sync_unmapped_payment"): {two},
         Filters(cause="payment:x"): {two},
         Filters(company_id=world.company_id): {three},
@@ -70,13 +90,126 @@ def test_filters_choose(world: World) -> None:
         Filters(direction="inbound"): set(),
         Filters(entity=("invoice", "inv-1")): {one},
         Filters(since=now + timedelta(minutes=1)): set(),
-        Filters(before=now + timedelta(minutes=1)): {one, two, three},
+        Filters(before=now + timedelta(minutes=1)): {one, two, three, credit},
         Filters(tenant="t-other"): set(),
     }
     for filters, wanted in expected.items():
         with world.fleet.transaction(world.tenant) as connection:
             page = exceptions.page(connection, filters)
         assert {x.exception_id for x in page.exceptions} == wanted, filters
+
+
+@pytest.mark.parametrize("sort", ["newest", "oldest", "seen", "amount"])
+def test_every_order_goes_through_the_list_once(world: World, sort: Sort) -> None:
+    """Pages of any order show every exception exactly once, in that order, equal values and missing ones too."""
+    for number, amount in enumerate((100, None, -300, 100, 250)):
+        world.report(id_=f"inv-{number}", amount=amount)
+    world.report(id_="inv-1", amount=None)  # seen again
+    with world.fleet.transaction(world.tenant) as connection:
+        whole = exceptions.page(connection, sort=sort).exceptions
+        seen, page = list[SyncException](), exceptions.page(connection, sort=sort, limit=2)
+        seen += page.exceptions
+        while page.after is not None:
+            page = exceptions.page(connection, sort=sort, limit=2, after=page.after)
+            seen += page.exceptions
+    assert seen == whole
+    keys = {
+        "newest": lambda one: -one.created_at.timestamp(),
+        "oldest": lambda one: one.created_at.timestamp(),
+        "seen": lambda one: -one.last_seen_at.timestamp(),
+        "amount": lambda one: -(-1 if one.amount is None else abs(one.amount)),
+    }
+    assert seen == sorted(seen, key=keys[sort])
+    assert len({one.exception_id for one in seen}) == 5
+
+
+def test_search_finds_numbers_and_clients_of_documents(world: World) -> None:
+    """What a person knows of a document finds its exception: the number, the client's name."""
+    world.report(id_="inv-1")
+    wanted = world.report(id_="inv-2")
+    world.rows(
+        """INSERT INTO document (tenant_id, kind, document_id, number, client_name)
+           VALUES (:tenant, 'invoice', 'inv-2', 'A-1042', 'Café Zoë') RETURNING 1""",
+        tenant=world.tenant,
+    )
+    assert [one.exception_id for one in world.exceptions(search="a-104")] == [wanted]
+    assert [one.exception_id for one in world.exceptions(search="café")] == [wanted]
+
+
+def test_the_csv_has_what_the_list_has(world: World) -> None:
+    """The same filters give the same rows, amounts in their currency's decimals, and no cell runs as a formula."""
+    world.report(id_="inv-1", title="=HYPERLINK(1)", amount=-13_500)
+    world.report(id_="inv-2", client_id="cl-2")
+    with world.fleet.transaction(world.tenant) as connection:
+        text = export.csv(connection, Filters(client_id="cl-1"))
+    [row] = csv.DictReader(io.StringIO(text, newline=""))
+    assert (row["id"], row["title"], row["amount"]) == ("inv-1", "'=HYPERLINK(1)", "-135.00")
+
+
+def test_both_versions_stand_side_by_side(world: World) -> None:
+    """What billing has and what QuickBooks has, with every difference that was seen, and where to look."""
+    failed = world.failed("inv-8", details={"place": "items"}, code="quickbooks_610")
+    with world.fleet.transaction(world.tenant) as connection:
+        values = {"tenant": world.tenant, "company": world.company_id}
+        connection.execute(
+            text(
+                """INSERT INTO document (tenant_id, kind, document_id, number, client_name, currency, total,
+                                         document_date, state, data)
+                   VALUES (:tenant, 'invoice', 'inv-8', 'INV-8', 'Cool Cars', 'USD', 13500, '2026-08-01', 'finalized',
+                           '{"due_date": "2026-08-31", "tax": 500}')
+                   ON CONFLICT (tenant_id, kind, document_id) DO UPDATE SET number = excluded.number,
+                       client_name = excluded.client_name, currency = 'USD', total = 13500, data = excluded.data,
+                       document_date = excluded.document_date"""
+            ),
+            values,
+        )
+        links.put(
+            connection,
+            Link(
+                world.tenant,
+                world.company_id,
+                "invoice",
+                "inv-8",
+                "Invoice",
+                "77",
+                "1",
+                "INV-8",
+                Decimal("130.00"),
+                "USD",
+                "synced",
+                {"DocNumber": "INV-8", "TotalAmt": Decimal(130), "TxnTaxDetail": {"TotalTax": Decimal(5)}},
+            ),
+        )
+        [one] = exceptions.page(connection).exceptions
+        shown = exceptions.show(connection, one.exception_id)
+    sides = {side.field: (side.billing, side.quickbooks, side.differs) for side in shown.versions}
+    assert sides["number"] == ("INV-8", "INV-8", False)
+    assert sides["total"] == ("135.00", "130.00", True)
+    assert sides["tax"] == ("5.00", "5.00", False)
+    assert sides["due date"] == ("2026-08-31", None, None)
+    assert failed.operation_id == shown.exception.operation_id
+    assert [link.rel for link in shown.links] == ["document", "place", "help", "psa"]
+    assert shown.links[0].url.endswith("/app/invoice?txnId=77")
+    assert shown.links[1].url.endswith("/app/items")
+
+
+def test_what_was_seen_to_differ_stands_beside_what_was_agreed(world: World) -> None:
+    """Of a drift, QuickBooks' side is what was seen there, line by line, with whose value counts."""
+    differences = [{"field": "line 1 amount", "billing": "10", "quickbooks": "12", "owner": "billing"}]
+    world.rows(
+        """INSERT INTO document (tenant_id, kind, document_id, number)
+           VALUES (:tenant, 'invoice', 'inv-9', 'INV-9') RETURNING 1""",
+        tenant=world.tenant,
+    )
+    drifted = world.report(
+        id_="inv-9",
+        type="accounting_sync_drift",
+        details={"differences": differences, "url": "https://x.example/1"},
+    )
+    with world.fleet.transaction(world.tenant) as connection:
+        shown = exceptions.show(connection, drifted)
+    assert Side("line 1 amount", "10", "12", True, "billing") in shown.versions
+    assert shown.links[0].url == "https://x.example/1"
 
 
 def test_one_is_shown_with_its_letters_and_its_own_history(world: World) -> None:
