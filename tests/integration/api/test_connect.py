@@ -236,6 +236,43 @@ def test_health_of_an_expired_company(served: Served) -> None:
     assert manager.get("/v1/exceptions")["data"] == []
 
 
+def test_production_needs_https(served: Served) -> None:
+    """Credentials are ready, and still nobody can connect: the card and the refusal say what the operator sets."""
+    saves(served.manager)
+    intuit = served.context.intuit
+    intuit.configuration.environment = "production"
+    intuit.configuration.quickbooks_authorize_url = ""
+    card = served.manager.get("/v1/quickbooks/credentials")
+    assert (card["ready"], card["can_connect"], card["environment"]) == (True, False, "production")
+    assert "https" in card["reason"]
+    assert "QBO_REDIRECT_URI" in card["reason"]
+    answer = served.manager("POST", "/v1/quickbooks/connect", json={})
+    assert (answer.status_code, answer.json()["code"]) == (409, "config_missing")
+    assert answer.json()["detail"] == card["reason"]
+    intuit.application.redirect_uri = "https://sync.psa.example/v1/quickbooks/callback"
+    card = served.manager.get("/v1/quickbooks/credentials")
+    assert (card["can_connect"], card["reason"]) == (True, None)
+    assert served.manager("POST", "/v1/quickbooks/connect", json={}).status_code == 201
+
+
+def test_where_changes_are_read_from(served: Served) -> None:
+    """Set before the first cycle, shown on the card, in the timeline; a moment to come or without offset is refused."""
+    manager, path = served.manager, f"/v1/quickbooks/companies/{US}"
+    saves(manager)
+    connects(manager)
+    for bad in ("2100-01-01T00:00:00Z", "2026-01-31T00:00:00", "yesterday"):
+        answer = manager("PUT", f"{path}/cursor", json={"cursor": bad})
+        assert answer.status_code == 422
+        assert answer.json()["errors"][0]["field"].endswith("cursor")
+    assert manager.get(f"{path}/health")["cursor"] is None
+    assert manager.put(f"{path}/cursor", {"cursor": "2026-01-31T00:00:00+02:00"})["cursor"] == (
+        "2026-01-30T22:00:00Z"
+    )
+    assert manager.get(f"{path}/timeline")["data"][-1]["action"] == "cursor_set"
+    answer = manager("PUT", "/v1/quickbooks/companies/77/cursor", json={"cursor": "2026-01-31T00:00:00Z"})
+    assert answer.status_code == 404
+
+
 def test_tenant_without_the_edition(served: Served) -> None:
     """Edition missing: 403 with a sentence on everything about QuickBooks; events are still taken."""
     operator = served.caller(Scope.OPERATOR)
@@ -245,4 +282,6 @@ def test_tenant_without_the_edition(served: Served) -> None:
         answer = served.manager("GET", path)
         assert (answer.status_code, answer.json()["code"]) == (403, "not_entitled")
         assert "Enterprise edition" in answer.json()["detail"]
+    answer = served.manager("POST", "/v1/quickbooks/connect", json={})
+    assert (answer.status_code, answer.json()["code"]) == (403, "not_entitled")
     assert served.manager("GET", "/v1/operations").status_code == 200

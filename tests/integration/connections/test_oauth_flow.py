@@ -19,6 +19,7 @@ from services.connections.intuit import Intuit
 from services.connections.oauth_flow import FAILURES, Returned
 from services.database import Database
 from services.ledger import timeline
+from services.mapping import settings
 from services.quickbooks import calls
 from services.refusals import Refusal
 from tests.support.deadline import eventually
@@ -218,6 +219,32 @@ def test_connecting_needs_credentials_and_a_listed_address(admin: Admin) -> None
         with pytest.raises(Refusal) as refused:
             oauth_flow.begin(connection, admin.intuit, TENANT, actor="admin", return_to="https://evil.test/")
         assert (refused.value.code, refused.value.field) == ("return_to_not_allowed", "return_to")
+
+
+def test_connecting_needs_the_edition(admin: Admin) -> None:
+    """Whoever asks, also at the command line: without the Enterprise edition nothing starts, and it is said why."""
+    admin.saves_credentials(TENANT)
+    with admin.database.transaction(TENANT) as connection:
+        settings.put(connection, TENANT, settings.TENANT, "entitled", False, actor="operator")
+        with pytest.raises(Refusal, match="Enterprise edition") as refused:
+            oauth_flow.begin(connection, admin.intuit, TENANT, actor="admin")
+    assert (refused.value.kind, refused.value.code) == ("forbidden", "not_entitled")
+
+
+def test_production_needs_https(admin: Admin, intuit: Intuit) -> None:
+    """Intuit's production takes no http address: refused before a browser leaves, with the settings that mend it."""
+    admin.saves_credentials(TENANT)
+    live = intuit.configuration.model_copy(
+        update={"environment": "production", "quickbooks_authorize_url": ""}
+    )
+    production = replace(intuit, configuration=live)
+    with admin.database.transaction(TENANT) as connection:
+        card = production.card(connection, TENANT)
+        with pytest.raises(Refusal, match="QBO_REDIRECT_URI") as refused:
+            oauth_flow.begin(connection, production, TENANT, actor="admin")
+        assert (refused.value.code, refused.value.sentence) == ("config_missing", card.reason)
+        assert intuit.card(connection, TENANT).can_connect
+    assert (card.ready, card.can_connect) == (True, False)
 
 
 def test_facts_that_cannot_be_read_do_not_undo_the_connection(admin: Admin, sandbox: Sandbox) -> None:

@@ -144,6 +144,13 @@ def test_a_merge_takes_the_client_to_the_survivor(form: str, bench: InboundBench
     assert (hand_over(bench), tell(bench, api, merge(form, bench.company.realm_id, "2", "3")).new) == (0, 0)
 
 
+def test_the_other_environment_is_nobody(bench: InboundBench, api: Database) -> None:
+    """A company of the sandbox is not woken by what Intuit's production says of the same realm: the two never mix."""
+    raw = merge("cloudevents", bench.company.realm_id, "2", "3")
+    taken = webhooks.take(api, "production", raw, polled=asking.ENTITIES, wake=schedule.wake)
+    assert (taken.new, taken.unknown) == (0, 1)
+
+
 def test_a_merge_with_ids_that_cannot_be_is_left(bench: InboundBench, api: Database) -> None:
     """Ids that PostgreSQL cannot hold never were QuickBooks': the event is counted, and the post is not refused."""
     assert tell(bench, api, merge("cloudevents", bench.company.realm_id, "2\x00", "3")).new == 1
