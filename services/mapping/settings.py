@@ -120,10 +120,20 @@ class Settings(BaseModel):
     read_budget: int | None = _setting(
         None, ("company",), "Metered reads a month after which optional reading is stretched.", ge=100
     )
+    notice_backlog_hours: int = _setting(
+        24,
+        ("tenant",),
+        "Age of the oldest unfinished work at which a notice says that sync is behind.",
+        ge=1,
+        le=720,
+    )
     notice_recipients: list[Address] = _setting(
         [], ("tenant",), "E-mail addresses that hear about the connection and new exceptions.", max_length=50
     )
 
+
+MAX_KEY = 200
+"""Characters of the name of an entry."""
 
 OPERATOR_ONLY = frozenset({"entitled"})
 """Settings that a tenant does not set for itself."""
@@ -175,6 +185,11 @@ _LIST = text(
 _BEFORE = text(
     "SELECT value FROM setting WHERE tenant_id = :tenant AND scope = :scope AND name = :name FOR UPDATE"
 )
+# Writers of one setting come one after the other, also of one that nobody has set yet, so that each entry of its
+# history begins where the one before ended.
+_ALONE = text(
+    "SELECT pg_advisory_xact_lock(hashtextextended(:tenant || '/setting/' || :scope || '/' || :name, 0))"
+)
 _WRITE = text(
     """INSERT INTO setting (tenant_id, scope, name, value, updated_by)
        VALUES (:tenant, :scope, :name, CAST(:value AS jsonb), :actor)
@@ -212,18 +227,55 @@ def put(connection: Connection, tenant: str, scope: Scope, name: str, value: Any
     """Set one setting and return its value as stored. Raises `Refusal` naming the field."""
     stored = checked(scope, name, value)
     _check_companies(connection, tenant, scope, name, stored)
+    _write(connection, tenant, scope, name, _before(connection, tenant, scope, name), stored, actor)
+    return stored
+
+
+def put_entry(
+    connection: Connection, tenant: str, scope: Scope, name: str, key: str, value: Any, *, actor: str
+) -> Any:
+    """Set one entry of a setting that has many, such as a deposit account per method; None takes it out.
+
+    The other entries stay, whoever writes them meanwhile. Returns the whole setting. Raises `Refusal`.
+    """
+    _declared(scope, name)
+    if not isinstance(Settings.model_fields[name].default, dict):
+        raise invalid(name, f"{name} has one value; set it as a whole")
+    if not key or len(key) > MAX_KEY or not key.isprintable():
+        raise invalid(name, f"{name}: an entry is named by 1 to {MAX_KEY} printable characters")
+    before = _before(connection, tenant, scope, name)
+    entries = {one: entry for one, entry in (before or {}).items() if one != key}
+    stored = checked(scope, name, entries if value is None else entries | {key: value})
+    _write(connection, tenant, scope, name, before, stored, actor)
+    return stored
+
+
+def _before(connection: Connection, tenant: str, scope: Scope, name: str) -> Any:
+    """The value that is set here now, None without one; nobody else writes it until the transaction ends."""
     keys = {"tenant": tenant, "scope": str(scope), "name": name}
-    before = connection.execute(_BEFORE, keys).scalar()
+    connection.execute(_ALONE, keys)
+    return connection.execute(_BEFORE, keys).scalar()
+
+
+def _write(
+    connection: Connection, tenant: str, scope: Scope, name: str, before: Any, stored: Any, actor: str
+) -> None:
+    keys = {"tenant": tenant, "scope": str(scope), "name": name}
     connection.execute(_WRITE, {**keys, "value": json.dumps(stored), "actor": actor})
     _changed(connection, tenant, scope, name, actor, before, stored)
-    return stored
+
+
+def history(connection: Connection, tenant: str, scope: Scope, name: str) -> list[timeline.Entry]:
+    """Who set it to what here, oldest first. Raises `Refusal` for a setting that there is not."""
+    _declared(scope, name)
+    return timeline.read(connection, tenant, "setting", f"{scope}/{name}")
 
 
 def reset(connection: Connection, tenant: str, scope: Scope, name: str, *, actor: str) -> bool:
     """Let a setting fall back to the wider scope or its default; False when it was not set here."""
     _declared(scope, name)
     keys = {"tenant": tenant, "scope": str(scope), "name": name}
-    before = connection.execute(_BEFORE, keys).scalar()
+    before = _before(connection, tenant, scope, name)
     if not connection.execute(_RESET, keys).rowcount:
         return False
     _changed(connection, tenant, scope, name, actor, before, None)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from sqlalchemy import Connection
 from starlette.responses import Response
 
+from services.api import lists
 from services.api.keys import Scope as KeyScope
-from services.api.shapes import Given, Told
+from services.api.shapes import EntryTold, Given, Told
 from services.api.targets import company_of
 from services.api.work import Manager, Reader, Work
 from services.mapping import settings
 from services.mapping.settings import OPERATOR_ONLY, Scope, Settings
+from services.onboarding import choices, company_settings
+from services.onboarding.assigning import Wanted
 from services.refusals import forbidden, invalid, missing
 
 router = APIRouter(prefix="/v1/settings", tags=["Settings"])
@@ -51,6 +55,42 @@ class SettingsTold(BaseModel):
     set_here: list[SettingTold]
 
 
+class SettingSet(SettingsTold):
+    """The settings in force now, and what the new value set going."""
+
+    released: list[UUID] = Field(description="Operations that failed for the former value and start again.")
+    unchecked: str = Field(description="Why QuickBooks could not be asked whether it is there; else empty.")
+
+
+class ChoiceTold(Told):
+    """Something in QuickBooks that a setting can point at."""
+
+    id: str
+    name: str
+    label: str = Field(description="For people: an account with its type and currency.")
+
+
+class ChoicesTold(BaseModel):
+    """All that a setting can point at, by label."""
+
+    data: list[ChoiceTold]
+    stale: str = Field(description="Why QuickBooks could not be asked just now; else empty.")
+
+
+class ChoiceQuery(Given):
+    """Choices of which setting."""
+
+    name: Literal["deposit_account", "deposit_accounts", "default_class", "default_department"]
+    realm_id: str | None = Field(default=None, description="The company; the tenant's default when left out.")
+    refresh: bool = Field(default=False, description="Ask QuickBooks even if the list is recent.")
+
+
+class HistoryTold(BaseModel):
+    """Who set it to what, oldest first."""
+
+    data: list[EntryTold]
+
+
 @router.get("", response_model=SettingsTold)
 def show_settings(where: Annotated[Where, Query()], work: Reader) -> SettingsTold:
     """Show the settings in force for the tenant, a company, a client, or a client in a company."""
@@ -64,17 +104,40 @@ def schema(work: Reader) -> dict[str, Any]:
     return Settings.model_json_schema()
 
 
-@router.put("/{name}", response_model=SettingsTold)
+@router.get("/choices", response_model=ChoicesTold)
+def show_choices(query: Annotated[ChoiceQuery, Query()], work: Reader) -> ChoicesTold:
+    """What the company has to choose from for a setting, as QuickBooks had it at most twelve hours ago."""
+    with work.transaction() as connection:
+        company_id = company_of(work, connection, query.realm_id).company_id
+    stale = lists.have(work, company_id, [Wanted(query.name, "")], refresh=query.refresh)
+    with work.transaction() as connection:
+        found = choices.listed(connection, company_id, query.name)
+    return ChoicesTold(data=[ChoiceTold.model_validate(one) for one in found], stale=stale)
+
+
+@router.get("/{name}/history", response_model=HistoryTold)
+def show_history(name: str, where: Annotated[Where, Query()], work: Reader) -> HistoryTold:
+    """Who set it to what at exactly this place."""
+    with work.transaction() as connection:
+        scope = _scope(work, connection, where)
+        entries = settings.history(connection, work.tenant, scope, name)
+    return HistoryTold(data=[EntryTold.model_validate(entry) for entry in entries])
+
+
+@router.put("/deposit_accounts/{method}", response_model=SettingSet)
+def set_deposit_account(method: str, given: SettingGiven, work: Manager) -> Response:
+    """Set the deposit account of one payment method (`card`), or of a method and provider (`card:stripe`).
+
+    The accounts of other methods stay, whoever sets them meanwhile; null takes this one out.
+    """
+    return _set(work, "deposit_accounts", given, key=method)
+
+
+@router.put("/{name}", response_model=SettingSet)
 def set_setting(name: str, given: SettingGiven, work: Manager) -> Response:
-    """Set one setting; no other one is touched."""
+    """Set one setting; no other one is touched. What points into QuickBooks must be there and usable."""
     _check(work, name)
-
-    def act(connection: Connection) -> SettingsTold:
-        scope = _scope(work, connection, given)
-        settings.put(connection, work.tenant, scope, name, given.value, actor=work.caller.actor)
-        return _told(work, connection, given)
-
-    return work.once(act)
+    return _set(work, name, given)
 
 
 @router.delete("/{name}", response_model=SettingsTold)
@@ -96,6 +159,33 @@ def _check(work: Work, name: str) -> None:
         raise forbidden(
             "operator_only", f"{name} is set by the operator; it needs a key with the scope operator"
         )
+
+
+def _set(work: Work, name: str, given: SettingGiven, *, key: str = "") -> Response:
+    wanted = company_settings.wanted(name, given.value, key)
+    unchecked = ""
+    if wanted:
+        with work.transaction() as connection:
+            scope = _scope(work, connection, given)
+            company_id = company_settings.company_of(connection, work.tenant, scope)
+        unchecked = lists.have(work, company_id, wanted) if company_id is not None else ""
+
+    def act(connection: Connection) -> SettingSet:
+        scope = _scope(work, connection, given)
+        outcome = company_settings.put(
+            connection,
+            work.tenant,
+            scope,
+            name,
+            given.value,
+            actor=work.caller.actor,
+            key=key,
+            unchecked=unchecked,
+        )
+        told = _told(work, connection, given).model_dump()
+        return SettingSet(**told, released=outcome.released, unchecked=outcome.unchecked)
+
+    return work.once(act)
 
 
 def _scope(work: Work, connection: Connection, where: Where) -> Scope:

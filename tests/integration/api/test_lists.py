@@ -68,7 +68,7 @@ def test_mappings_are_set_listed_and_deleted(served: Served, company_id: UUID) -
     assert [row["variant"] for row in pages(served, "/v1/mappings", realm_id=GB)] == ["EUR"]
     assert pages(served, "/v1/mappings", kind="term") == []
     gone = manager("DELETE", "/v1/mappings", params={"kind": "item", "key": "svc-0"})
-    assert gone.json() == {"deleted": True}
+    assert gone.json()["deleted"] is True
     assert manager("DELETE", "/v1/mappings", params={"kind": "item", "key": "svc-0"}).status_code == 404
 
 
