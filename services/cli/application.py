@@ -25,6 +25,7 @@ from services.cli import (
     pauses,
     processes,
     recovery,
+    settings,
 )
 from services.cli.chaos import command as chaos
 from services.cli.console import FAILED, fail
@@ -65,6 +66,7 @@ operations.app.command("decide")(decisions.decide)
 app.add_typer(operations.app, name="operations")
 app.add_typer(connections.app, name="connections")
 app.add_typer(mappings.app, name="mappings")
+app.add_typer(settings.app, name="settings")
 app.add_typer(keys.app, name="keys")
 app.command("pause")(pauses.pause)
 app.command("resume")(pauses.resume)
