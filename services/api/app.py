@@ -12,8 +12,10 @@ from services.api.context import Context
 from services.api.problems import MEDIA_TYPE, Problem
 from services.api.requests import Requests
 from services.api.routers import (
+    books,
     connect,
     decisions,
+    drift,
     events,
     exceptions,
     mappings,
@@ -43,6 +45,8 @@ _ROUTERS = (
     operations,
     decisions,
     exceptions,
+    drift,
+    books,
     pauses,
     sync_state,
     system,

@@ -63,6 +63,19 @@ def moment_of(cursor: str | None) -> tuple[datetime, UUID] | None:
         raise _not_ours() from None
 
 
+def behind_of(cursor: str | None, count: int) -> tuple[UUID, list[str]] | None:
+    """Read a cursor made of an id and so many texts."""
+    parts = texts_of(cursor, 1 + count)
+    if parts is None:
+        return None
+    if any("\0" in part for part in parts):
+        raise _not_ours()
+    try:
+        return UUID(parts[0]), parts[1:]
+    except ValueError:
+        raise _not_ours() from None
+
+
 def position_of(cursor: str | None) -> int:
     """Read a cursor made of a position; 0 without one."""
     parts = texts_of(cursor, 1)

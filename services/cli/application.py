@@ -16,6 +16,7 @@ from services.cli import (
     connections,
     dead_letters,
     decisions,
+    drift,
     exceptions,
     keys,
     maintenance,
@@ -26,6 +27,7 @@ from services.cli import (
     processes,
     recovery,
     settings,
+    sync_now,
 )
 from services.cli.chaos import command as chaos
 from services.cli.console import FAILED, fail
@@ -65,6 +67,8 @@ app.add_typer(exceptions.app, name="exceptions")
 operations.app.command("decide")(decisions.decide)
 app.add_typer(operations.app, name="operations")
 app.add_typer(connections.app, name="connections")
+app.add_typer(drift.app, name="drift")
+app.command("sync-now")(sync_now.sync_now)
 app.add_typer(mappings.app, name="mappings")
 app.add_typer(settings.app, name="settings")
 app.add_typer(keys.app, name="keys")

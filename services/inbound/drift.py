@@ -25,6 +25,13 @@ _GET = text(
     f"""SELECT {_COLUMNS} FROM drift
          WHERE company_id = :company AND kind = :kind AND document_id = :document FOR UPDATE"""  # noqa: S608 - constant columns
 )
+_PAGE = text(
+    f"""SELECT {_COLUMNS} FROM drift
+         WHERE tenant_id = :tenant AND state = ANY (CAST(:states AS text[]))
+           AND (CAST(:company AS uuid) IS NULL OR company_id = :company)
+           AND (kind, document_id, company_id) > (:after_kind, :after_id, CAST(:after_company AS uuid))
+         ORDER BY kind, document_id, company_id LIMIT :limit"""  # noqa: S608 - constant columns
+)
 _PUT = text(
     """INSERT INTO drift (company_id, kind, document_id, tenant_id, change, version, digest, differences, agreed,
                           observed, exception_id)
@@ -75,12 +82,35 @@ def get(connection: Connection, company_id: UUID, kind: str, document_id: str) -
     """The last drift of a document, open or closed, locked until the transaction ends."""
     values = {"company": company_id, "kind": kind, "document": document_id}
     row = connection.execute(_GET, values).one_or_none()
-    if row is None:
-        return None
-    columns = list(row)
-    columns[8] = body.load(columns[8])
-    columns[9] = body.load(columns[9]) if columns[9] is not None else None
-    return Drift(*columns)
+    return _from_row(row) if row is not None else None
+
+
+Place = tuple[str, str, UUID]
+"""Kind, document id and company: where a page ends."""
+
+START: Place = ("", "", UUID(int=0))
+
+
+def page(
+    connection: Connection,
+    tenant: str,
+    *,
+    states: Sequence[Literal["open", "closed"]] = ("open",),
+    company_id: UUID | None = None,
+    after: Place = START,
+    limit: int = 100,
+) -> list[Drift]:
+    """Drift of a tenant by kind and document, from behind `after` on."""
+    values = {
+        "tenant": tenant,
+        "states": list(states),
+        "company": company_id,
+        "after_kind": after[0],
+        "after_id": after[1],
+        "after_company": after[2],
+        "limit": limit,
+    }
+    return [_from_row(row) for row in connection.execute(_PAGE, values)]
 
 
 def put(
@@ -161,3 +191,10 @@ def close_former(connection: Connection, company_id: UUID, kind: str, external_i
 def subject(tenant: str, company_id: UUID, kind: str, document_id: str) -> desk.Subject:
     """Whom the exception of a drift is about."""
     return desk.Subject(tenant=tenant, kind=kind, id=document_id, direction="inbound", company_id=company_id)
+
+
+def _from_row(row: Any) -> Drift:
+    columns = list(row)
+    columns[8] = body.load(columns[8])
+    columns[9] = body.load(columns[9]) if columns[9] is not None else None
+    return Drift(*columns)

@@ -2,19 +2,21 @@
 
     changed:           re-export (billing's version goes back), or accept (QuickBooks' version is agreed on)
     voided, deleted:   mark void (billing voids it too), or recreate (it is exported anew)
+    any:               ignore (the books stay different, and nobody is asked about this difference again)
 
-Each is refused when it does not fit what QuickBooks has now; ignoring with a reason is a matter of the exception list.
+Each needs a reason and is refused when it does not fit what QuickBooks has now.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from services.exceptions import lifecycle
 from services.inbound import drift
 from services.inbound.drift import Drift
 from services.ledger import links, operations, timeline
@@ -35,6 +37,35 @@ _NEWEST = text(
     """SELECT o.version FROM quickbooks_object o
         WHERE o.company_id = :company AND o.entity = :entity AND o.external_id = :id"""
 )
+
+
+Resolution = Literal["re_export", "accept", "mark_void", "recreate", "ignore"]
+
+
+def resolve(
+    connection: Connection,
+    company_id: UUID,
+    kind: str,
+    document_id: str,
+    resolution: Resolution,
+    *,
+    actor: str,
+    reason: str,
+) -> UUID | None:
+    """Settle a difference by the resolution of that name; returns the operation that does, if one is needed."""
+    place = (connection, company_id, kind, document_id)
+    match resolution:
+        case "re_export":
+            return re_export(*place, actor=actor, reason=reason)
+        case "recreate":
+            return recreate(*place, actor=actor, reason=reason)
+        case "accept":
+            accept(*place, actor=actor, reason=reason)
+        case "mark_void":
+            mark_void(*place, actor=actor, reason=reason)
+        case "ignore":
+            ignore(*place, actor=actor, reason=reason)
+    return None
 
 
 def re_export(
@@ -109,7 +140,25 @@ def mark_void(
     _close(connection, open_, actor, f"marked void: {reason}", "drift_marked_void")
 
 
+def ignore(
+    connection: Connection, company_id: UUID, kind: str, document_id: str, *, actor: str, reason: str
+) -> None:
+    """Let the books differ here. Another difference asks again, and agreeing again ends it. Raises `Refusal`."""
+    open_ = _found(connection, company_id, kind, document_id, reason)
+    assert open_.exception_id is not None
+    lifecycle.ignore(connection, open_.exception_id, reason, actor)
+
+
 def _open(connection: Connection, company_id: UUID, kind: str, document_id: str, reason: str) -> Drift:
+    found = _found(connection, company_id, kind, document_id, reason)
+    if kind not in _EXPORTS:
+        raise conflict(
+            "not_offered", f"a {kind.replace('_', ' ')} is mended in billing or in QuickBooks, not here"
+        )
+    return found
+
+
+def _found(connection: Connection, company_id: UUID, kind: str, document_id: str, reason: str) -> Drift:
     if not reason.strip():
         raise invalid("reason", "reason is empty; say in a few words why, it stays in the document's history")
     found = drift.get(connection, company_id, kind, document_id)
@@ -117,10 +166,6 @@ def _open(connection: Connection, company_id: UUID, kind: str, document_id: str,
         raise missing(f"{kind} {document_id} was never seen to differ in this QuickBooks company")
     if found.state != "open":
         raise conflict("settled", f"the difference of {kind} {document_id} is settled: {found.resolution}")
-    if kind not in _EXPORTS:
-        raise conflict(
-            "not_offered", f"a {kind.replace('_', ' ')} is mended in billing or in QuickBooks, not here"
-        )
     return found
 
 

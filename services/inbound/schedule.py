@@ -16,12 +16,13 @@ from sqlalchemy import Connection, text
 from services.connections import companies, meter
 from services.inbound import cycles
 from services.inbound.asking import FIRST, Question
+from services.inbound.cycles import Cycle
 from services.inbound.poll import FEED, KIND, QUEUE
 from services.ledger import attempts, operations, timeline
 from services.ledger.operations import Lane, Plan
 from services.mapping import settings
 from services.quickbooks import changes
-from services.refusals import invalid, missing
+from services.refusals import conflict, invalid, missing
 
 log = structlog.get_logger()
 
@@ -74,6 +75,16 @@ _WAKE = text(
               webhook_at = CASE WHEN :cause = 'webhook' THEN clock_timestamp() ELSE webhook_at END
         WHERE company_id = :company"""
 )
+# A cycle that failed is tried again under its number: until the operation rests, its certificate is an old one.
+_ANSWER = text(
+    """SELECT c.operation_id
+         FROM change_feed f
+         JOIN poll_cycle c ON c.company_id = f.company_id AND c.number = f.cycle
+         JOIN operation o USING (operation_id)
+        WHERE f.company_id = :company AND f.due_at > clock_timestamp() AND o.state IN ('succeeded', 'failed')
+          AND (c.finished_at >= :since OR c.state = 'incomplete')"""
+)
+_NOW = text("SELECT clock_timestamp()")
 _FUTURE = text("SELECT :cursor > clock_timestamp()")
 _SET = text(
     """INSERT INTO change_feed AS f (company_id, tenant_id, begins_at, cursor, due_at)
@@ -126,6 +137,26 @@ def wake(connection: Connection, company_id: UUID, cause: Cause = "webhook") -> 
     rest = _rest(connection, company_id) if cause == "webhook" else timedelta()
     values = {"company": company_id, "cause": cause, "rest": rest}
     return bool(connection.execute(_WAKE, values).rowcount)
+
+
+def ask(connection: Connection, company_id: UUID, actor: str) -> datetime:
+    """Somebody wants a company read now; returns since when, for `answer`. Raises `Refusal`."""
+    company = companies.get(connection, company_id)
+    if company.state != "active":
+        raise conflict(
+            "not_connected", f"{company.name or company.realm_id} is {company.state}; reconnect it first"
+        )
+    since: datetime = connection.execute(_NOW).scalar_one()
+    wake(connection, company_id, "request")
+    timeline.append(connection, company.tenant_id, "company", str(company_id), actor, "sync_asked", {})
+    return since
+
+
+def answer(connection: Connection, company_id: UUID, since: datetime) -> Cycle | None:
+    """The cycle that answered what was asked `since`; None while none has ended yet."""
+    asked = {"company": company_id, "since": since}
+    operation_id = connection.execute(_ANSWER, asked).scalar_one_or_none()
+    return cycles.of_operation(connection, operation_id) if operation_id is not None else None
 
 
 def set_cursor(connection: Connection, company_id: UUID, cursor: datetime, actor: str) -> None:

@@ -38,7 +38,7 @@ class ChangeDueDate(ExportForm):
         if closed is not None:
             return Fail(closed)
         due_date = (document.data or {}).get("due_date", operation.payload["due_date"])
-        return self._change(operation, dossier, {"DueDate": due_date}, link, requestid)
+        return self._change(connection, operation, dossier, {"DueDate": due_date}, link, requestid)
 
 
 CHANGE_DUE_DATE = ChangeDueDate()

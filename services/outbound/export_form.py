@@ -69,7 +69,7 @@ class ExportForm(OutboundHandler):
             return failed
         if link is None:
             return self._create(connection, operation, wire, requestid)
-        return self._change(operation, dossier, wire, link, requestid)
+        return self._change(connection, operation, dossier, wire, link, requestid)
 
     def _body(
         self, connection: Connection, operation: Operation, dossier: Dossier, billed: Billed, books: Books
@@ -100,29 +100,50 @@ class ExportForm(OutboundHandler):
         return wire, Fail(closed) if closed is not None else None
 
     def _create(
-        self, connection: Connection, operation: Operation, wire: dict[str, Any], requestid: str
+        self,
+        connection: Connection,
+        operation: Operation,
+        wire: dict[str, Any],
+        requestid: str,
+        link: Link | None = None,
     ) -> Prepared:
-        call = calls.create(self._form.entity, wire, requestid=requestid)
-        for found in (operation.seen or {}).get("same_number", ()):
+        same = (operation.seen or {}).get("same_number", ())
+        # What somebody voided keeps its number: making the document again shares it.
+        voided = [found for found in same if self._was_ours(found, wire)]
+        call = calls.create(self._form.entity, wire, requestid=requestid, allow_duplicate_number=bool(voided))
+        for found in same:
             if self._is_ours(found, wire):
                 return Adopt(call, found)
-            return Fail(troubles.number_in_use(operation, self._form, found))
+            if found not in voided:
+                return Fail(troubles.number_in_use(operation, self._form, found))
         reference = (operation.document_kind, operation.document_id)
         assert operation.company_id is not None
-        lost = (operation.revision > 1 or operation.repair > 0) and dossiers.exported_before(
-            connection, operation.tenant_id, reference, operation.company_id, self.kind
+        lost = (
+            link is None
+            and (operation.revision > 1 or operation.repair > 0)
+            and dossiers.exported_before(
+                connection, operation.tenant_id, reference, operation.company_id, self.kind
+            )
         )
         return Send(call, look_first=lost)
 
     def _change(
-        self, operation: Operation, dossier: Dossier, wire: dict[str, Any], link: Link, requestid: str
+        self,
+        connection: Connection,
+        operation: Operation,
+        dossier: Dossier,
+        wire: dict[str, Any],
+        link: Link,
+        requestid: str,
     ) -> Prepared:
         """Only what differs from what is there, with the SyncToken under which it was seen."""
         form, seen = self._form, operation.seen
-        current: dict[str, Any] | None = seen["object"] if seen is not None else link.snapshot
-        if current is None or not dossier.live:
+        current: dict[str, Any] | None = None
+        if dossier.live:
+            current = seen.get("object") if seen is not None else link.snapshot
+        if current is None:
             if operation.repair:
-                return Send(calls.create(form.entity, wire, requestid=requestid))
+                return self._create(connection, operation, wire, requestid, link)
             return Fail(troubles.not_there(dossier, form))
         changed = revisions.changes(wire, {} if operation.repair and seen is None else current)
         if not changed:
@@ -195,8 +216,9 @@ class ExportForm(OutboundHandler):
         for raw in candidates:
             if self._is_ours(raw, wire):
                 return Found(reply=as_answer(operation, reply, raw))
-        if candidates:
-            return Found(problem=troubles.number_in_use(operation, self._form, candidates[0]))
+        others = [raw for raw in candidates if not self._was_ours(raw, wire)]
+        if others:
+            return Found(problem=troubles.number_in_use(operation, self._form, others[0]))
         return Found()
 
     def inspect(self, operation: Operation, refusal: Refused, look: Look) -> Mapping[str, Any] | None:
@@ -221,6 +243,16 @@ class ExportForm(OutboundHandler):
             and found.txn_date == datetime.date.fromisoformat(wire["TxnDate"])
             and totals.asked_for(wire) in {None, found.total_amt}
             and bears(found.private_note, wire["PrivateNote"].rsplit(" ", 1)[-1])
+        )
+
+    def _was_ours(self, raw: Mapping[str, Any], wire: Mapping[str, Any]) -> bool:
+        """Whether it is what we made of the same document before, and somebody voided since."""
+        found = _TYPES[self._form.entity].model_validate(raw)
+        note = found.private_note or ""
+        return (
+            not found.total_amt
+            and note.lower().startswith("void")
+            and bears(note, wire["PrivateNote"].rsplit(" ", 1)[-1])
         )
 
 

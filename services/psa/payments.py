@@ -81,7 +81,8 @@ _COUNTS = text(
     """SELECT state, coalesce(code, '') AS code, count(*) AS number FROM psa_payment
         WHERE tenant_id = :tenant AND company_id = :company GROUP BY state, code"""
 )
-_NOBODY = UUID(int=0)
+START = (UUID(int=0), "")
+"""Before every payment: where paging begins."""
 
 
 def get(connection: Connection, company_id: UUID, external_id: str) -> Belief | None:
@@ -155,7 +156,7 @@ def page(
     states: tuple[State, ...] = ("told", "withdrawn", "held", "ignored"),
     company_id: UUID | None = None,
     customer_id: str | None = None,
-    after: tuple[UUID, str] = (_NOBODY, ""),
+    after: tuple[UUID, str] = START,
     limit: int = 100,
 ) -> list[Belief]:
     """Payments of a tenant in some states, by company and QuickBooks' id, from behind `after` on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.support.api import served
 from tests.support.inbound import bench
 
-__all__ = ["bench"]
+__all__ = ["bench", "served"]

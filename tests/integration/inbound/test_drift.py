@@ -184,6 +184,31 @@ def test_a_deleted_document_is_recreated(bench: InboundBench) -> None:
     assert bench.exceptions() == []
 
 
+def test_a_voided_document_is_recreated_under_its_own_number(bench: InboundBench) -> None:
+    """What was voided keeps the number in QuickBooks, and the new one shares it; a bookkeeper's of it asks."""
+    qb = bench.invoice("inv-1")
+    bench.bookkeeper("void", entity="Invoice", id=qb)
+    bench.poll()
+    with bench.fleet.transaction(TENANT) as connection:
+        resolutions.recreate(connection, bench.company_id, "invoice", "inv-1", actor="c", reason="by mistake")
+    bench.settle()
+    bench.poll()
+    again = bench.object("Invoice", bench.external("invoice", "inv-1"))
+    assert (again["Id"] != qb, again["DocNumber"], again["TotalAmt"]) == (True, "INV-1", 100)
+    assert bench.exceptions() == []
+    qb = bench.invoice("inv-2")
+    bench.bookkeeper("void", entity="Invoice", id=qb)
+    bench.poll()
+    bench.switch(warn_duplicate_number=False)
+    bench.native(100.0, DocNumber="INV-2")
+    bench.switch(warn_duplicate_number=True)
+    with bench.fleet.transaction(TENANT) as connection:
+        resolutions.recreate(connection, bench.company_id, "invoice", "inv-2", actor="c", reason="by mistake")
+    bench.settle()
+    assert "number_in_use" in bench.codes()
+    assert len(bench.objects()) == 4
+
+
 def test_our_own_correction_is_no_drift(bench: InboundBench) -> None:
     """Billing corrects the invoice; its echo, and a look before the answer is recorded, are silent."""
     bench.invoice("inv-1")
