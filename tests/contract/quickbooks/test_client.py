@@ -1,4 +1,7 @@
-"""The client over real HTTP: what is sent, what is known after each way in which a call can end."""
+"""The client over real HTTP: what is sent, what is known after each way in which a call can end.
+
+Sources in brackets: docs/sources.md.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,7 @@ def create(requestid: str = "r-1") -> Call:
 
 
 def test_a_create_arrives_as_documented(wire, client) -> None:
-    """Address, parameters, headers and the exact body of a write (D-rest)."""
+    """Address, parameters, headers and the exact body of a write [D-rest]."""
     wire.say(200, INVOICE)
     reply = client.execute(create())
     (seen,) = wire.seen
@@ -66,7 +69,7 @@ def test_a_create_arrives_as_documented(wire, client) -> None:
 
 
 def test_a_stored_call_is_replayed_byte_for_byte(wire, client) -> None:
-    """After a crash the same bytes go out under the same request id (D11)."""
+    """After a crash the same bytes go out under the same request id [D-field]."""
     call = create()
     wire.say(200, INVOICE, times=2)
     client.execute(call)
@@ -76,7 +79,7 @@ def test_a_stored_call_is_replayed_byte_for_byte(wire, client) -> None:
 
 
 def test_a_query_arrives_as_documented(wire, client) -> None:
-    """The text in the address, decoded as it was written; a long one as application/text in the body."""
+    """The text in the address, decoded as it was written; a long one as application/text in the body [D-query]."""
     wire.say(200, ROWS, times=2)
     assert [row.id for row in client.execute(QUERY).all(Invoice)] == ["71"]
     long = select("Customer").where("DisplayName", "IN", [f"Zoë & client number {i} Ltd" for i in range(100)])
@@ -89,7 +92,7 @@ def test_a_query_arrives_as_documented(wire, client) -> None:
 
 
 def test_a_realm_is_opaque(wire, environment, ports) -> None:
-    """A realm id goes into the address as one piece, whatever it looks like."""
+    """A realm id goes into the address as one piece, whatever it looks like [ours]."""
     odd = Client(
         company="c", realm="93/41?x", environment=environment, tokens=ports, limiter=ports, meter=ports
     )
@@ -107,7 +110,7 @@ def test_a_realm_is_opaque(wire, environment, ports) -> None:
     ],
 )
 def test_an_expired_token_is_refreshed_once(wire, client, ports, status: int, body: str) -> None:
-    """401 or 3200: refresh, then the same bytes with the new token (1.2)."""
+    """401 or 3200: refresh, then the same bytes with the new token [D-err]."""
     wire.say(status, body)
     wire.say(200, INVOICE)
     assert client.execute(create()).one(Invoice).id == "71"
@@ -119,7 +122,7 @@ def test_an_expired_token_is_refreshed_once(wire, client, ports, status: int, bo
 
 
 def test_a_second_401_is_the_connections_end(wire, client, ports) -> None:
-    """A fresh token that is refused too means reconnect, not another round."""
+    """A fresh token that is refused too means reconnect, not another round [D-err]."""
     wire.say(401, XML_EXPIRED, times=2)
     with pytest.raises(AuthFailed) as caught:
         client.execute(create())
@@ -129,7 +132,7 @@ def test_a_second_401_is_the_connections_end(wire, client, ports) -> None:
 
 
 def test_a_refused_app_is_not_refreshed(wire, client, ports) -> None:
-    """403/3100 is a wrong realm or a removed app; a new token would not help."""
+    """403/3100 is a wrong realm or a removed app; a new token would not help [D-err, seen]."""
     body = (
         '{"warnings":null,"intuitObject":null,"fault":{"error":[{"message":"message=ApplicationAuthorizationFailed;'
         ' errorCode=003100; statusCode=403","detail":null,"code":"3100","element":null}],"type":"SERVICE"},'
@@ -144,7 +147,7 @@ def test_a_refused_app_is_not_refreshed(wire, client, ports) -> None:
 
 
 def test_an_unclear_refresh_is_a_call_that_was_not_sent(wire, client, ports) -> None:
-    """401 proves that nothing happened, so a token endpoint that hangs leaves no doubt about the call."""
+    """401 proves that nothing happened, so a token endpoint that hangs leaves no doubt about the call [ours]."""
     ports.refreshed = UnknownOutcome("no answer came")
     wire.say(401, "")
     with pytest.raises(NotSent):
@@ -161,7 +164,7 @@ def test_an_unclear_refresh_is_a_call_that_was_not_sent(wire, client, ports) -> 
     ],
 )
 def test_a_throttle_rests_the_company(wire, client, ports, status, body, headers, seconds) -> None:
-    """429 (once also 403) in XML or empty: nothing happened, the company pauses, nobody insists (2)."""
+    """429 (once also 403) in XML or empty: nothing happened, the company pauses, nobody insists [D-lim, seen]."""
     wire.say(status, body, **headers)
     with pytest.raises(Throttled) as caught:
         client.execute(QUERY)
@@ -171,7 +174,7 @@ def test_a_throttle_rests_the_company(wire, client, ports, status, body, headers
 
 
 def test_nothing_listening_means_nothing_sent(environment, ports) -> None:
-    """A refused connection proves that not a byte left, also for a write."""
+    """A refused connection proves that not a byte left, also for a write [ours]."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         nowhere = Environment(name="test", api=f"http://127.0.0.1:{unused.getsockname()[1]}")
@@ -183,7 +186,7 @@ def test_nothing_listening_means_nothing_sent(environment, ports) -> None:
 
 
 def test_a_write_that_is_cut_off_is_never_repeated_by_itself(wire, client) -> None:
-    """The document may exist: the ledger must look, the client must not guess."""
+    """The document may exist: the ledger must look, the client must not guess [ours]."""
     wire.cut()
     with pytest.raises(UnknownOutcome) as caught:
         client.execute(create())
@@ -192,7 +195,10 @@ def test_a_write_that_is_cut_off_is_never_repeated_by_itself(wire, client) -> No
 
 
 def test_a_read_that_is_cut_off_is_asked_again(wire, client, ports) -> None:
-    """A read changes nothing; one lost answer costs nobody a failure. Both are metered: Intuit may have."""
+    """A read changes nothing; one lost answer costs nobody a failure. Both are metered: Intuit may have.
+
+    [B-meter, ours]
+    """
     wire.cut()
     wire.say(200, ROWS)
     assert len(client.execute(QUERY).entities) == 1
@@ -201,7 +207,7 @@ def test_a_read_that_is_cut_off_is_asked_again(wire, client, ports) -> None:
 
 
 def test_a_read_is_asked_again_only_once(wire, client) -> None:
-    """Intuit: resubmit once. A company that is down is the dispatcher's to wait for."""
+    """Intuit: resubmit once. A company that is down is the dispatcher's to wait for [D-err]."""
     wire.say(503, "", times=3)
     with pytest.raises(UnknownOutcome):
         client.execute(QUERY)
@@ -210,7 +216,7 @@ def test_a_read_is_asked_again_only_once(wire, client) -> None:
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 def test_a_server_error_leaves_a_write_open(wire, client, status: int) -> None:
-    """5xx says nothing about what was stored; one request, an unknown outcome, Intuit's id."""
+    """5xx says nothing about what was stored; one request, an unknown outcome, Intuit's id [D-err]."""
     wire.say(status, "<html>try later</html>")
     with pytest.raises(UnknownOutcome) as caught:
         client.execute(create())
@@ -218,7 +224,7 @@ def test_a_server_error_leaves_a_write_open(wire, client, status: int) -> None:
 
 
 def test_half_an_answer_is_no_answer(wire, client) -> None:
-    """A body shorter than announced is a cut connection, with Intuit's id from the headers."""
+    """A body shorter than announced is a cut connection, with Intuit's id from the headers [ours]."""
     wire.cut(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\nintuit_tid: 1-half\r\n\r\n" + INVOICE.encode())
     with pytest.raises(UnknownOutcome) as caught:
         client.execute(create())
@@ -226,7 +232,7 @@ def test_half_an_answer_is_no_answer(wire, client) -> None:
 
 
 def test_a_hanging_answer_ends_at_the_read_timeout(wire, client) -> None:
-    """Intuit may take 120 s; we wait as long as the lease allows and say that we do not know."""
+    """Intuit may take 120 s; we wait as long as the lease allows and say that we do not know [D-rest, ours]."""
     wire.hang()
     started = time.monotonic()
     with pytest.raises(UnknownOutcome):
@@ -240,7 +246,7 @@ def test_a_hanging_answer_ends_at_the_read_timeout(wire, client) -> None:
 def test_an_answer_that_trickles_ends_at_the_total(
     wire, environment, ports, pause: float, pieces: int, keep: str
 ) -> None:
-    """Bytes that come in time for the read timeout, to the end or for a while, must not outlast the lease."""
+    """Bytes that come in time for the read timeout, to the end or for a while, must not outlast the lease [ours]."""
     wire.trickle(pause, pieces, keep)
     timeouts = Timeouts(connect=0.6, read=0.6, total=0.6)
     client = Client(
@@ -260,7 +266,7 @@ def test_an_answer_that_trickles_ends_at_the_total(
 
 
 def test_a_read_is_not_asked_again_without_time_for_it(wire, environment, ports, session) -> None:
-    """With less than a second left a second try would only be cut off by our own deadline."""
+    """With less than a second left a second try would only be cut off by our own deadline [ours]."""
     wire.cut()
     client = Client(
         company="c",
@@ -278,7 +284,7 @@ def test_a_read_is_not_asked_again_without_time_for_it(wire, environment, ports,
 
 
 def test_time_spent_waiting_for_the_limiter_counts(environment, ports, wire) -> None:
-    """A call whose time is over before it starts is not made at all."""
+    """A call whose time is over before it starts is not made at all [ours]."""
 
     class Slow(type(ports)):  # type: ignore[misc]  # a limiter that takes longer than the call may
         def acquire(self, company: str, kind: str) -> None:
@@ -300,7 +306,7 @@ def test_time_spent_waiting_for_the_limiter_counts(environment, ports, wire) -> 
 
 
 def test_timeouts_leave_the_lease_time_to_record() -> None:
-    """The whole call ends before the lease, so that a result can still be written under it."""
+    """The whole call ends before the lease, so that a result can still be written under it [ours]."""
     for lease in (1, 30, 120, 600):
         timeouts = Timeouts.within(lease)
         assert timeouts.total < lease
@@ -311,7 +317,10 @@ def test_timeouts_leave_the_lease_time_to_record() -> None:
 
 
 def test_every_try_takes_a_place_and_reads_are_metered(wire, client, ports) -> None:
-    """Calls and batches have limits of their own; reads answered with 2xx are counted, writes and faults not."""
+    """Calls and batches have limits of their own; reads answered with 2xx are counted, writes and faults not.
+
+    [D-lim, B-meter]
+    """
     wire.say(200, INVOICE)
     wire.say(200, ROWS)
     wire.say(200, '{"BatchItemResponse":[{"bId":"1","QueryResponse":{}}]}')
@@ -326,7 +335,7 @@ def test_every_try_takes_a_place_and_reads_are_metered(wire, client, ports) -> N
 
 
 def test_a_redirect_is_not_followed(wire, client) -> None:
-    """A token is never carried to another address."""
+    """A token is never carried to another address [ours]."""
     wire.say(302, "", location=f"{wire.url}/elsewhere")
     with pytest.raises(UnknownOutcome):
         client.execute(create())
@@ -334,7 +343,7 @@ def test_a_redirect_is_not_followed(wire, client) -> None:
 
 
 def test_no_cookie_travels_between_companies(wire, client, session) -> None:
-    """Sessions are shared by all companies, so nothing a server sets is kept or comes back."""
+    """Sessions are shared by all companies, so nothing a server sets is kept or comes back [ours]."""
     wire.say(200, INVOICE, set_cookie="realm=9341; Path=/")
     wire.say(200, INVOICE)
     client.execute(create())
@@ -344,7 +353,7 @@ def test_no_cookie_travels_between_companies(wire, client, session) -> None:
 
 
 def test_connections_are_kept_and_shared(wire, client) -> None:
-    """One connection serves call after call; eight threads need no more than eight."""
+    """One connection serves call after call; eight threads need no more than eight [ours]."""
     wire.say(200, INVOICE, times=100)
     for number in range(20):
         client.execute(create(f"s-{number}"))
@@ -357,7 +366,7 @@ def test_connections_are_kept_and_shared(wire, client) -> None:
 
 
 def test_a_connection_the_server_has_closed_is_not_used(wire, client) -> None:
-    """An idle connection closed meanwhile must not turn the next write into an unknown outcome."""
+    """An idle connection closed meanwhile must not turn the next write into an unknown outcome [ours]."""
     wire.cut(f"HTTP/1.1 200 OK\r\nContent-Length: {len(INVOICE)}\r\n\r\n{INVOICE}".encode())
     wire.say(200, INVOICE)
     client.execute(create())
@@ -366,7 +375,7 @@ def test_a_connection_the_server_has_closed_is_not_used(wire, client) -> None:
 
 
 def test_compressed_and_latin_answers_are_read(wire, client) -> None:
-    """Large answers come compressed, and a gateway may answer in ISO-8859-1."""
+    """Large answers come compressed, and a gateway may answer in ISO-8859-1 [seen]."""
     named = '{"Customer":{"Id":"7","DisplayName":"Zoë"}}'
     wire.say(200, gzip.compress(named.encode()), content_encoding="gzip")
     wire.say(200, named.encode("latin-1"), content_type="application/json;charset=ISO-8859-1")
@@ -375,7 +384,7 @@ def test_compressed_and_latin_answers_are_read(wire, client) -> None:
 
 
 def test_a_pdf_is_fetched_as_bytes(wire, client) -> None:
-    """GET /invoice/71/pdf asks for a PDF and hands it out."""
+    """GET /invoice/71/pdf asks for a PDF and hands it out [D-rest]."""
     wire.say(200, b"%PDF-1.4 fake", content_type="application/pdf")
     assert client.execute(calls.pdf_link("Invoice", "71")).content == b"%PDF-1.4 fake"
     assert wire.seen[0].path == "/v3/company/9341/invoice/71/pdf"
@@ -383,7 +392,10 @@ def test_a_pdf_is_fetched_as_bytes(wire, client) -> None:
 
 
 def test_logs_carry_intuits_id_and_no_secret(wire, client, caplog) -> None:
-    """Every call, good or bad, is one line with intuit_tid; no token, name, query or detail is in any log."""
+    """Every call, good or bad, is one line with intuit_tid; no token, name, query or detail is in any log.
+
+    [D-rest, ours]
+    """
     caplog.set_level(logging.DEBUG)
     wire.say(200, INVOICE)
     wire.say(200, ROWS)
@@ -408,7 +420,7 @@ def test_logs_carry_intuits_id_and_no_secret(wire, client, caplog) -> None:
 
 
 def test_recorded_documents_are_read(wire, client) -> None:
-    """A credit application, a deposit link and a voided invoice, in the shapes real companies answered (8)."""
+    """A credit application, a deposit link and a voided invoice, in the shapes real companies answered [seen]."""
     wire.say(
         200,
         """{"Payment":{"CustomerRef":{"value":"7","name":"A"},"DepositToAccountRef":{"value":"4"},"TotalAmt":0,
@@ -441,7 +453,7 @@ def test_recorded_documents_are_read(wire, client) -> None:
 
 
 def test_the_session_takes_proxies_from_the_environment(monkeypatch, wire, ports) -> None:
-    """Behind a company's proxy the usual variables work, although they are read only once."""
+    """Behind a company's proxy the usual variables work, although they are read only once [ours]."""
     monkeypatch.setenv("HTTP_PROXY", wire.url)
     monkeypatch.setenv("NO_PROXY", "")
     far = Environment(name="test", api="http://quickbooks.invalid", plain_http=True)

@@ -1,4 +1,8 @@
-"""OAuth over real HTTP: what Intuit is asked, and what each of its answers means."""
+"""OAuth over real HTTP: what Intuit is asked, and what each of its answers means.
+
+Source: https://developer.intuit.com/app/developer/qbo/docs/develop/authentication-and-authorization/oauth-2.0; words in
+brackets: docs/sources.md.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +40,7 @@ def oauth(environment: Environment) -> OAuth:
 
 
 def test_the_admin_is_sent_where_intuit_says() -> None:
-    """The authorize address carries client, scope, redirect and state, and no secret."""
+    """The authorize address carries client, scope, redirect and state, and no secret [D-oauth]."""
     url = OAuth(APP, PRODUCTION).authorize_url("fake-state")
     assert url.startswith("https://appcenter.intuit.com/connect/oauth2?")
     assert parse_qs(urlsplit(url).query) == {
@@ -49,12 +53,12 @@ def test_the_admin_is_sent_where_intuit_says() -> None:
 
 
 def test_a_sandbox_on_this_machine_keeps_its_scheme(oauth: OAuth, environment: Environment) -> None:
-    """A local sandbox speaks http; its authorize address does too."""
+    """A local sandbox speaks http; its authorize address does too [ours]."""
     assert oauth.authorize_url("s").startswith(f"{environment.authorize}?")
 
 
 def test_a_code_becomes_a_token_set(wire, oauth: OAuth) -> None:
-    """Form body, Basic keys, and instants for every end, the hard one too (opt-in header)."""
+    """Form body, Basic keys, and instants for every end, the hard one too (opt-in header) [D-oauth, B-token]."""
     wire.say(200, json.dumps(TOKENS), content_type="application/json")
     before = datetime.datetime.now(datetime.UTC)
     tokens = oauth.exchange_code("fake-code")
@@ -79,7 +83,7 @@ def test_a_code_becomes_a_token_set(wire, oauth: OAuth) -> None:
 
 
 def test_a_refresh_hands_out_whatever_came_back(wire, oauth: OAuth) -> None:
-    """The refresh token may be another one; without the hard end there is none."""
+    """The refresh token may be another one; without the hard end there is none [D-oauth]."""
     wire.say(
         200, json.dumps({k: v for k, v in TOKENS.items() if "hard" not in k}), content_type="application/json"
     )
@@ -102,7 +106,7 @@ def test_a_refresh_hands_out_whatever_came_back(wire, oauth: OAuth) -> None:
 def test_a_refused_grant_is_the_connections_end(
     wire, oauth: OAuth, status: int, body: str, reason: str
 ) -> None:
-    """invalid_grant means reconnect, invalid_client wrong keys; each in a sentence, asked only once."""
+    """invalid_grant means reconnect, invalid_client wrong keys; each in a sentence, asked only once [D-oauth]."""
     wire.say(status, body)
     with pytest.raises(AuthFailed) as caught:
         oauth.refresh("fake-refresh-token-1")
@@ -111,7 +115,7 @@ def test_a_refused_grant_is_the_connections_end(
 
 
 def test_other_refusals_do_not_end_a_connection(wire, oauth: OAuth) -> None:
-    """A proxy's 403 page or a malformed request is no revocation."""
+    """A proxy's 403 page or a malformed request is no revocation [ours]."""
     wire.say(403, "<html>forbidden</html>")
     wire.say(400, '{"error":"invalid_request"}')
     for _ in range(2):
@@ -132,7 +136,7 @@ def test_other_refusals_do_not_end_a_connection(wire, oauth: OAuth) -> None:
     ],
 )
 def test_no_clear_answer_leaves_the_old_token_in_doubt(wire, oauth: OAuth, status: int, body: str) -> None:
-    """Intuit may have changed the token already: that must be known as unknown."""
+    """Intuit may have changed the token already: that must be known as unknown [ours]."""
     wire.say(status, body, content_type="application/json")
     with pytest.raises(UnknownOutcome) as caught:
         oauth.refresh("fake-refresh-token-1")
@@ -140,7 +144,7 @@ def test_no_clear_answer_leaves_the_old_token_in_doubt(wire, oauth: OAuth, statu
 
 
 def test_a_cut_or_hanging_refresh_is_in_doubt_too(wire, oauth: OAuth) -> None:
-    """The question has left; nobody knows what Intuit did with it."""
+    """The question has left; nobody knows what Intuit did with it [ours]."""
     wire.cut()
     wire.hang()
     for _ in range(2):
@@ -149,7 +153,7 @@ def test_a_cut_or_hanging_refresh_is_in_doubt_too(wire, oauth: OAuth) -> None:
 
 
 def test_a_refresh_that_never_left_is_safe() -> None:
-    """No connection: the old token is as good as before."""
+    """No connection: the old token is as good as before [ours]."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         nowhere = f"http://127.0.0.1:{unused.getsockname()[1]}"
@@ -163,7 +167,7 @@ def test_a_refresh_that_never_left_is_safe() -> None:
 
 
 def test_a_throttled_refresh_waits(wire, oauth: OAuth) -> None:
-    """429 of the authorization server is neither an end nor a doubt."""
+    """429 of the authorization server is neither an end nor a doubt [D-lim]."""
     wire.say(429, "", retry_after="9")
     with pytest.raises(Throttled) as caught:
         oauth.refresh("fake-refresh-token-1")
@@ -171,7 +175,7 @@ def test_a_throttled_refresh_waits(wire, oauth: OAuth) -> None:
 
 
 def test_revoking_twice_is_revoking(wire, oauth: OAuth) -> None:
-    """JSON with the token and Basic keys; a token Intuit no longer knows is revoked already."""
+    """JSON with the token and Basic keys; a token Intuit no longer knows is revoked already [D-oauth]."""
     wire.say(200, "")
     wire.say(400, '{"error":"invalid_token"}')
     wire.say(503, "")
@@ -188,7 +192,7 @@ def test_revoking_twice_is_revoking(wire, oauth: OAuth) -> None:
 
 
 def test_published_addresses_replace_the_known_ones(wire, environment: Environment) -> None:
-    """The discovery document tells where Intuit answers now; one without an address is no answer."""
+    """The discovery document tells where Intuit answers now; one without an address is no answer [SDK]."""
     published = {
         "issuer": "https://oauth.platform.intuit.com/op/v1",
         "authorization_endpoint": "https://appcenter.example/connect",
@@ -213,7 +217,7 @@ def test_published_addresses_replace_the_known_ones(wire, environment: Environme
 
 
 def test_no_token_is_ever_logged_or_shown(wire, oauth: OAuth, caplog) -> None:
-    """The libraries below write tokens at DEBUG; here they do not, and a token set hides them."""
+    """The libraries below write tokens at DEBUG; here they do not, and a token set hides them [ours]."""
     caplog.set_level(logging.DEBUG)
     wire.say(200, json.dumps(TOKENS), content_type="application/json")
     wire.say(400, '{"error":"invalid_grant"}')
@@ -230,7 +234,7 @@ def test_no_token_is_ever_logged_or_shown(wire, oauth: OAuth, caplog) -> None:
 
 
 def test_the_environments_are_intuits() -> None:
-    """Every address as Intuit publishes it, each environment its own."""
+    """Every address as Intuit publishes it, each environment its own [SDK]."""
     assert PRODUCTION.api == "https://quickbooks.api.intuit.com"
     assert SANDBOX.api == "https://sandbox-quickbooks.api.intuit.com"
     assert PRODUCTION.token == SANDBOX.token == "https://oauth.platform.intuit.com/oauth2/v1/tokens/bearer"
@@ -239,7 +243,10 @@ def test_the_environments_are_intuits() -> None:
 
 @pytest.mark.parametrize("field", ["api", "authorize", "token", "revoke", "discovery", "userinfo"])
 def test_tokens_are_never_sent_in_the_clear_by_mistake(field: str) -> None:
-    """An http address is refused by its setting's name, but on this machine or where it is allowed on purpose."""
+    """An http address is refused by its setting's name, but on this machine or where it is allowed on purpose.
+
+    [ours]
+    """
     addresses = {"api": "https://a.example", field: "http://intuit.example/x"}
     with pytest.raises(ValueError, match=field):
         Environment(name="x", **addresses)

@@ -1,4 +1,7 @@
-"""What is known after things go wrong, in a sandbox company that remembers what it did; each test names its rule."""
+"""What is known after things go wrong, in a sandbox company that remembers what it did; each test names its rule.
+
+Sources in brackets: docs/sources.md.
+"""
 
 from __future__ import annotations
 
@@ -63,14 +66,14 @@ def test_an_unknown_outcome_is_settled_by_the_same_bytes(books, kind: str) -> No
 
 @pytest.mark.parametrize("kind", ["cut_before", "cut_after", "server_error"])
 def test_a_lost_read_is_asked_again(books, kind: str) -> None:
-    """A read changes nothing, so one lost answer is no failure."""
+    """A read changes nothing, so one lost answer is no failure [ours]."""
     books.trouble(kind)
     assert books.client.execute(QUERY).entities
 
 
 @pytest.mark.parametrize("status", [200, 400, 500])
 def test_a_system_fault_leaves_the_outcome_open(books, status: int) -> None:
-    """10000 says nothing about what happened, even under HTTP 200 [D-err, breeze]."""
+    """10000 says nothing about what happened, even under HTTP 200 [D-err, seen]."""
     books.trouble("fault", status=status, code="10000")
     with pytest.raises(UnknownOutcome) as caught:
         books.client.execute(CREATE)
@@ -80,7 +83,7 @@ def test_a_system_fault_leaves_the_outcome_open(books, status: int) -> None:
 
 @pytest.mark.parametrize("format_", ["json", "xml"])
 def test_a_throttle_in_either_form_rests_the_company(books, format_: str) -> None:
-    """429 comes in JSON or XML [python-quickbooks 43]; Retry-After is honoured when there is one."""
+    """429 comes in JSON or XML [seen]; Retry-After is honoured when there is one."""
     books.trouble("throttle", format=format_, retry_after=9)
     with pytest.raises(Throttled) as caught:
         books.client.execute(CREATE)
@@ -90,7 +93,7 @@ def test_a_throttle_in_either_form_rests_the_company(books, format_: str) -> Non
 
 
 def test_the_old_throttle_is_known_too(books) -> None:
-    """In 2016 throttling came as 403 with 003001 [python-quickbooks 43]: no broken connection."""
+    """In 2016 throttling came as 403 with 003001 [seen]: no broken connection."""
     books.switch(throttle_status=403)
     books.trouble("throttle")
     with pytest.raises(Throttled) as caught:
@@ -124,7 +127,7 @@ def test_the_limit_of_a_second_is_met_as_a_throttle(books) -> None:
 
 @pytest.mark.parametrize("format_", ["json", "xml"])
 def test_an_expired_access_token_is_renewed_once(books, format_: str) -> None:
-    """401 in either form: refresh, and the same bytes again [D-err 3200]."""
+    """401 in either form: refresh, and the same bytes again [D-err]."""
     books.switch(gateway_format=format_)
     books.of_company("POST", "/tokens", action="expire_access")
     books.ports.refreshed = books.mint()["access_token"]
@@ -134,7 +137,7 @@ def test_an_expired_access_token_is_renewed_once(books, format_: str) -> None:
 
 
 def test_a_revoked_connection_needs_a_person(books) -> None:
-    """The user disconnected: 401, and the refresh cannot help [PL]."""
+    """The user disconnected: 401, and the refresh cannot help [D-oauth]."""
     books.of_company("POST", "/tokens", action="revoke")
     books.ports.refreshed = AuthFailed("the connection was revoked", reason="invalid_grant")
     with pytest.raises(AuthFailed) as caught:
@@ -143,7 +146,7 @@ def test_a_revoked_connection_needs_a_person(books) -> None:
 
 
 def test_another_companys_token_is_not_renewed(books) -> None:
-    """403/3100: realm and token do not belong together [erpnext 29161]; refreshing would not help."""
+    """403/3100: realm and token do not belong together [seen]; refreshing would not help."""
     other = Client(
         company="company-2",
         realm="9341450000000002",
@@ -181,7 +184,7 @@ def test_another_body_under_a_used_request_id(books) -> None:
 
 
 def test_reads_are_metered_as_intuit_counts_them(books) -> None:
-    """Reads answered with 2xx count, writes, refusals and throttles do not [B-2508b]."""
+    """Reads answered with 2xx count, writes, refusals and throttles do not [B-meter]."""
     books.control("DELETE", "/counters")
     made = books.client.execute(CREATE).one(Invoice)
     books.client.execute(QUERY)

@@ -1,4 +1,7 @@
-"""The connection's life and the webhooks against the sandbox; each test names its rule."""
+"""The connection's life and the webhooks against the sandbox; each test names its rule.
+
+Sources in brackets: docs/sources.md.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +64,7 @@ def reads(books, tokens: TokenSet) -> bool:
 
 
 def test_a_company_is_connected_through_the_browser(books, oauth: OAuth) -> None:
-    """Authorize, approve, code, tokens, call; ends are instants, the hard one five years away [PL, B-2511t]."""
+    """Authorize, approve, code, tokens, call; ends are instants, the hard one five years away [D-oauth, B-token]."""
     tokens = connected(books, oauth)
     assert reads(books, tokens)
     now = datetime.datetime.now(datetime.UTC)
@@ -72,7 +75,7 @@ def test_a_company_is_connected_through_the_browser(books, oauth: OAuth) -> None
 
 
 def test_a_code_is_good_once(books, oauth: OAuth) -> None:
-    """A second use of a code is invalid_grant [PL]."""
+    """A second use of a code is invalid_grant [D-oauth]."""
     code = approved_code(books, oauth)
     oauth.exchange_code(code)
     with pytest.raises(AuthFailed) as caught:
@@ -81,7 +84,7 @@ def test_a_code_is_good_once(books, oauth: OAuth) -> None:
 
 
 def test_refresh_tokens_rotate_and_the_old_one_dies(books, oauth: OAuth) -> None:
-    """The value changes about daily, and what came back must be kept [PL, FAQ]."""
+    """The value changes about daily, and what came back must be kept [D-oauth, B-token]."""
     first = connected(books, oauth)
     assert oauth.refresh(first.refresh_token).refresh_token == first.refresh_token
     books.control("POST", "/clock", seconds=DAY + 60)
@@ -96,7 +99,7 @@ def test_refresh_tokens_rotate_and_the_old_one_dies(books, oauth: OAuth) -> None
 
 
 def test_wrong_keys_are_not_a_lost_connection(books, oauth: OAuth) -> None:
-    """invalid_client is about the app, not about the company [PL]."""
+    """invalid_client is about the app, not about the company [D-oauth]."""
     tokens = connected(books, oauth)
     wrong = OAuth(App(APP.client_id, "another-secret", APP.redirect_uri), books.environment)
     with pytest.raises(AuthFailed) as caught:
@@ -106,7 +109,7 @@ def test_wrong_keys_are_not_a_lost_connection(books, oauth: OAuth) -> None:
 
 
 def test_a_revoked_connection_is_over(books, oauth: OAuth) -> None:
-    """Revoke ends access and refresh; a second revoke is no error [PL]."""
+    """Revoke ends access and refresh; a second revoke is no error [D-oauth]."""
     tokens = connected(books, oauth)
     oauth.revoke(tokens.refresh_token)
     oauth.revoke(tokens.refresh_token)
@@ -118,13 +121,13 @@ def test_a_revoked_connection_is_over(books, oauth: OAuth) -> None:
 
 
 def test_the_published_addresses_are_the_known_ones(books) -> None:
-    """The discovery document names the endpoints in use [oauth-pythonclient]."""
+    """The discovery document names the endpoints in use [SDK]."""
     assert discover(books.environment) == books.environment
 
 
 @pytest.mark.parametrize("format_", ["legacy", "cloudevents"])
 def test_webhooks_of_either_format_are_verified_and_read(books, oauth: OAuth, wire, format_: str) -> None:
-    """Signed on the raw body, old format or CloudEvents, same meaning [D-hook, B-2511h]."""
+    """Signed on the raw body, old format or CloudEvents, same meaning [D-hook, B-event]."""
     books.control(
         "POST",
         "/apps",

@@ -1,4 +1,7 @@
-"""Documents through the client in a sandbox company; each test names the rule and where it comes from."""
+"""Documents through the client in a sandbox company; each test names the rule and where it comes from.
+
+Sources in brackets: docs/sources.md.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +75,7 @@ def refused(books, call: Call) -> Refused:
 
 
 def test_a_created_invoice_comes_back_whole(books) -> None:
-    """The reply of a create is the full object, so no read follows it [B-2510]; money is exact."""
+    """The reply of a create is the full object, so no read follows it [B-meter]; money is exact."""
     made = books.client.execute(billed("33.33", "0.10", doc_number="1042")).one(Invoice)
     assert (made.id != "", made.sync_token, made.doc_number) == (True, "0", "1042")
     assert (made.total_amt, made.balance) == (Decimal("33.43"), Decimal("33.43"))
@@ -83,7 +86,7 @@ def test_a_created_invoice_comes_back_whole(books) -> None:
 
 
 def test_the_same_request_id_makes_one_document(books) -> None:
-    """A repeated requestid answers the original reply and makes nothing [D-field, B-1504]."""
+    """A repeated requestid answers the original reply and makes nothing [D-field, B-field]."""
     call = billed("10.00")
     first, again = books.client.execute(call), books.client.execute(Call.from_json(call.to_json()))
     assert first.one(Invoice).id == again.one(Invoice).id
@@ -91,7 +94,7 @@ def test_the_same_request_id_makes_one_document(books) -> None:
 
 
 def test_a_replay_after_a_delete_answers_a_dead_id(books) -> None:
-    """The original reply comes back even when the document is gone [breeze 32]: hence generations."""
+    """The original reply comes back even when the document is gone [seen]: hence generations."""
     call = billed("10.00")
     made = books.client.execute(call).one(Invoice)
     books.client.execute(calls.delete("Invoice", id=made.id, sync_token=made.sync_token, requestid="del-1"))
@@ -114,7 +117,7 @@ def test_a_sparse_update_leaves_the_rest_alone(books) -> None:
 
 
 def test_a_line_added_sparsely_keeps_the_others(books) -> None:
-    """Lines in a sparse update replace all lines [D-rest, breeze], so all are sent, and all stay."""
+    """Lines in a sparse update replace all lines [D-rest, seen], so all are sent, and all stay."""
     made = books.client.execute(billed("10.00", "5.00")).one(Invoice)
     longer = Invoice(line=[*(made.line or []), line("2.50")])
     changed = books.client.execute(
@@ -163,7 +166,7 @@ def test_a_voided_invoice_stays_with_nothing_on_it(books) -> None:
 
 
 def test_the_reply_to_a_void_may_show_the_old_amounts(books) -> None:
-    """Only a later read shows a void for certain [quickbooks-ruby fixture]."""
+    """Only a later read shows a void for certain [seen]."""
     books.switch(void_reply_shows_old_amounts=True)
     made = books.client.execute(billed("10.00")).one(Invoice)
     void = calls.void("Invoice", id=made.id, sync_token=made.sync_token, requestid="void-1")
@@ -183,7 +186,7 @@ def test_a_deleted_invoice_is_gone(books) -> None:
 
 
 def test_a_credit_is_applied_by_a_payment_of_nothing(books) -> None:
-    """Payment of 0 with a line for the invoice and one for the memo [nango list-payments]."""
+    """Payment of 0 with a line for the invoice and one for the memo [seen]."""
     invoice = books.client.execute(billed("100.00")).one(Invoice)
     memo = books.client.execute(
         calls.create(
@@ -204,7 +207,7 @@ def test_a_credit_is_applied_by_a_payment_of_nothing(books) -> None:
 
 
 def test_an_overpayment_stays_unapplied(books) -> None:
-    """What no line takes is UnappliedAmt; the line's notes name the invoice [nango, airbyte]."""
+    """What no line takes is UnappliedAmt; the line's notes name the invoice [seen]."""
     invoice = books.client.execute(billed("100.00", doc_number="1042")).one(Invoice)
     paid = books.client.execute(applied("150.00", ("100.00", "Invoice", invoice.id))).one(Payment)
     read = books.client.execute(calls.read("Payment", paid.id)).one(Payment)
@@ -215,7 +218,7 @@ def test_an_overpayment_stays_unapplied(books) -> None:
 
 
 def test_a_payment_is_spread_further_by_sparse_update(books) -> None:
-    """Adding an invoice to a payment keeps the one it pays; customer and total are named [breeze]."""
+    """Adding an invoice to a payment keeps the one it pays; customer and total are named [seen]."""
     one = books.client.execute(billed("100.00", requestid="i1", doc_number="1")).one(Invoice)
     two = books.client.execute(billed("50.00", requestid="i2", doc_number="2")).one(Invoice)
     paid = books.client.execute(applied("150.00", ("100.00", "Invoice", one.id))).one(Payment)
@@ -238,7 +241,7 @@ def test_a_payment_is_spread_further_by_sparse_update(books) -> None:
 
 @pytest.mark.parametrize("whole", [False, True])
 def test_a_payment_is_voided_whichever_way_quickbooks_wants_it(books, whole: bool) -> None:
-    """Documented as sparse, refused live without the full object [D-pay, breeze]: both accept ours."""
+    """Documented as sparse, refused live without the full object [D-pay, seen]: both accept ours."""
     books.switch(payment_void_needs_full_object=whole)
     invoice = books.client.execute(billed("100.00")).one(Invoice)
     paid = books.client.execute(applied("100.00", ("100.00", "Invoice", invoice.id))).one(Payment)
@@ -250,7 +253,7 @@ def test_a_payment_is_voided_whichever_way_quickbooks_wants_it(books, whole: boo
 
 
 def test_a_deposited_payment_cannot_be_changed(books) -> None:
-    """6540 needs a person: the deposit comes first [D-err]; the payment shows its deposit [airbyte]."""
+    """6540 needs a person: the deposit comes first [D-err]; the payment shows its deposit [seen]."""
     invoice = books.client.execute(billed("100.00")).one(Invoice)
     paid = books.client.execute(applied("100.00", ("100.00", "Invoice", invoice.id))).one(Payment)
     books.bookkeeper("make-deposit", payments=[paid.id])
@@ -377,7 +380,7 @@ def test_a_british_invoice_carries_its_tax(british) -> None:
 
 
 def test_a_currency_without_decimals_stays_without(multicurrency) -> None:
-    """Yen have no cents (D36): the amount goes and comes as whole yen, with its rate."""
+    """Yen have no cents (D36): the amount goes and comes as whole yen, with its rate [ours]."""
     customer = multicurrency.client.execute(
         calls.create(
             "Customer", Customer(display_name="Tōkyō Denki", currency_ref=Ref(value="JPY")), requestid="c-1"
@@ -397,7 +400,7 @@ def test_a_currency_without_decimals_stays_without(multicurrency) -> None:
 
 
 def test_a_batch_settles_each_item_alone(books) -> None:
-    """One refused item leaves the others made [D-rest batch]; the same batch again makes nothing [D-field]."""
+    """One refused item leaves the others made [D-rest]; the same batch again makes nothing [D-field]."""
     items = [
         billed("10.00", requestid="a", doc_number="1"),
         billed("10.00", requestid="b", doc_number="2", customer="9999"),

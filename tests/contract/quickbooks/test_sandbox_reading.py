@@ -1,4 +1,7 @@
-"""Queries, lists and the change feed through the client in a sandbox company; each test names its rule."""
+"""Queries, lists and the change feed through the client in a sandbox company; each test names its rule.
+
+Sources in brackets: docs/sources.md.
+"""
 
 from __future__ import annotations
 
@@ -114,7 +117,7 @@ def test_inactive_rows_come_only_when_asked_for(books) -> None:
 
 
 def test_pseudo_tax_codes_are_among_all_codes(books) -> None:
-    """TAX and NON have no Active, so TaxCode is never filtered by it [alga docs]."""
+    """TAX and NON have no Active, so TaxCode is never filtered by it [seen]."""
     codes = books.client.execute(calls.query(select("TaxCode"))).all(TaxCode)
     assert {"TAX", "NON"} <= {code.id for code in codes}
     assert all(code.active is None for code in codes if code.id in {"TAX", "NON"})
@@ -134,7 +137,7 @@ def test_more_than_a_hundred_rows_are_not_missed(books) -> None:
 
 
 def test_paging_misses_nothing_that_others_move(books) -> None:
-    """Pages go by position, and deletions move rows up [singer, airbyte]: every row that stays is read once."""
+    """Pages go by position, and deletions move rows up [seen]: every row that stays is read once."""
     kept = [invoiced(books, str(number)) for number in range(30)]
     pages, read = Pages(select("Invoice"), size=7), []
     gone = iter([kept.pop(0), kept.pop(3), kept.pop(5)])
@@ -147,7 +150,7 @@ def test_paging_misses_nothing_that_others_move(books) -> None:
 
 
 def test_a_window_of_changes_is_enumerated_by_query(books) -> None:
-    """What the feed cut off is read by MetaData.LastUpdatedTime [breeze PR 4531]."""
+    """What the feed cut off is read by MetaData.LastUpdatedTime [seen]."""
     made = invoiced(books, "1")
     assert made.meta_data is not None
     at = made.meta_data.last_updated_time
@@ -162,7 +165,7 @@ def test_a_window_of_changes_is_enumerated_by_query(books) -> None:
 
 
 def test_a_query_quickbooks_cannot_answer_is_our_bug(books) -> None:
-    """4001 for a field that is not filterable [breeze]: found in development, not retried."""
+    """4001 for a field that is not filterable [seen]: found in development, not retried."""
     raw = Call(
         "GET",
         "Invoice",
@@ -210,7 +213,7 @@ def test_company_and_preferences_are_read(books) -> None:
 
 
 def test_the_feed_tells_changes_and_deletions(books) -> None:
-    """Full objects for what changed, a stub for what is gone; echoes of our own writes too [D-cdc, nango]."""
+    """Full objects for what changed, a stub for what is gone; echoes of our own writes too [D-cdc, seen]."""
     stays, goes = invoiced(books, "1"), invoiced(books, "2")
     books.bookkeeper("receive-payment", customer="1", amount=10, invoices={stays.id: 10})
     books.bookkeeper("delete", entity="Invoice", id=goes.id)
@@ -225,7 +228,7 @@ def test_the_feed_tells_changes_and_deletions(books) -> None:
 
 
 def test_an_idle_poll_costs_one_read(books) -> None:
-    """One call for all entities, nothing in it, the server's time to go on from [D-cdc, B-2510]."""
+    """One call for all entities, nothing in it, the server's time to go on from [D-cdc, B-meter]."""
     books.control("DELETE", "/counters")
     seen = feed(
         books,
@@ -254,7 +257,7 @@ def test_a_full_answer_is_never_called_complete(books, cap: int, complete: bool)
 
 
 def test_the_overlap_covers_a_clock_that_runs_behind(books) -> None:
-    """The answer's time may be before the stamps of what it holds [nango]: asking again finds what was late."""
+    """The answer's time may be before the stamps of what it holds [seen]: asking again finds what was late."""
     books.switch(stamp_skew_seconds=-90.0)
     cursor = feed(books, "Invoice").time
     assert cursor is not None

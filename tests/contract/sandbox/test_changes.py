@@ -35,7 +35,10 @@ def later(stamp: str, seconds: float) -> str:
 
 
 def test_shows_the_current_state(us: Books) -> None:
-    """Each changed object once, whole and as it is now; untouched entities are {}; payments echo on invoices."""
+    """Each changed object once, whole and as it is now; untouched entities are {}; payments echo on invoices.
+
+    [D-cdc]
+    """
     since = later(moment(us), -1)
     invoice = us.invoice("100.00")
     payment = us.pay("100.00", {invoice["Id"]: "100.00"})
@@ -48,7 +51,7 @@ def test_shows_the_current_state(us: Books) -> None:
 
 
 def test_deletions_are_short_rows(us: Books) -> None:
-    """A deleted object shows as Id, status Deleted and time only - and without startPosition when alone."""
+    """A deleted object shows as Id, status Deleted and time only - and without startPosition when alone [D-cdc]."""
     since = later(moment(us), -1)
     payment = us.pay("1.00")
     us.desk("delete", {"entity": "Payment", "id": payment["Id"]})
@@ -61,7 +64,7 @@ def test_deletions_are_short_rows(us: Books) -> None:
 
 
 def test_cap_is_shared_and_silent(us: Books) -> None:
-    """At most 1000 rows over all entities, no flag and no page: a full answer is an incomplete one."""
+    """At most 1000 rows over all entities, no flag and no page: a full answer is an incomplete one [D-cdc, seen]."""
     since = later(moment(us), -1)
     us.switch(cdc_cap=3)
     invoices = [us.invoice()["Id"] for _ in range(2)]
@@ -77,7 +80,7 @@ def test_cap_is_shared_and_silent(us: Books) -> None:
 
 @pytest.mark.parametrize("entity", ["TaxCode", "TaxRate"])
 def test_some_entities_have_no_feed(us: Books, entity: str) -> None:
-    """TaxCode and TaxRate are not in the feed."""
+    """TaxCode and TaxRate are not in the feed [D-cdc]."""
     answer = us.raw("GET", "/cdc", params={"entities": entity, "changedSince": moment(us)})
     assert answer.json()["Fault"]["Error"][0]["code"] == "500"
 
@@ -93,13 +96,13 @@ def test_some_entities_have_no_feed(us: Books, entity: str) -> None:
     ],
 )
 def test_bad_feed_request(us: Books, parameters: dict[str, str], code: str) -> None:
-    """Missing or wrong parameters are refused by name."""
+    """Missing or wrong parameters are refused by name [D-cdc]."""
     answer = us.raw("GET", "/cdc", params=parameters)
     assert answer.json()["Fault"]["Error"][0]["code"] == code
 
 
 def test_window_of_thirty_days(us: Books) -> None:
-    """Older than 30 days: a fault, or (switch) silently only the last 30 days - both are reported."""
+    """Older than 30 days: a fault, or (switch) silently only the last 30 days - both are reported [D-cdc, switch]."""
     invoice = us.invoice()
     old = later(moment(us), -31 * 86_400)
     answer = us.raw("GET", "/cdc", params={"entities": "Invoice", "changedSince": old})
@@ -109,7 +112,7 @@ def test_window_of_thirty_days(us: Books) -> None:
 
 
 def test_truncation_loses_what_is_older(own_sandbox: Sandbox) -> None:
-    """With truncation a change of 31 days ago is missing without a word."""
+    """With truncation a change of 31 days ago is missing without a word [switch]."""
     books = open_books(own_sandbox, switches={"cdc_beyond_window": "truncate"})
     since = moment(books)
     books.invoice()
@@ -121,7 +124,7 @@ def test_truncation_loses_what_is_older(own_sandbox: Sandbox) -> None:
 
 
 def test_boundary_is_a_switch(us: Books) -> None:
-    """A change stamped exactly at changedSince is shown (default) or not (switch)."""
+    """A change stamped exactly at changedSince is shown (default) or not (switch) [switch]."""
     stamp = us.invoice()["MetaData"]["LastUpdatedTime"]
     assert len(feed(us, stamp, "Invoice")["Invoice"]) == 1
     us.switch(cdc_boundary_inclusive=False)
@@ -129,7 +132,10 @@ def test_boundary_is_a_switch(us: Books) -> None:
 
 
 def test_lag_and_skew(us: Books) -> None:
-    """By switch a change shows up late, or carries stamps that run behind the reply's clock: overlap is needed."""
+    """By switch a change shows up late, or carries stamps that run behind the reply's clock: overlap is needed.
+
+    [seen, switch]
+    """
     since = moment(us)
     us.switch(cdc_lag_seconds=3600)
     us.invoice()
@@ -143,7 +149,7 @@ def test_lag_and_skew(us: Books) -> None:
 
 
 def test_unencoded_plus_and_utc_are_understood(us: Books) -> None:
-    """Offsets, Z, and a plus sign that arrived as a blank all name the same moment; naive times are Pacific."""
+    """Offsets, Z, and a plus sign that arrived as a blank all name the same moment; naive times are Pacific [D-cdc]."""
     us.invoice()
     stamp = datetime.fromisoformat(moment(us)) - timedelta(minutes=1)
     forms = [
@@ -157,7 +163,7 @@ def test_unencoded_plus_and_utc_are_understood(us: Books) -> None:
 
 
 def test_merge_and_rename_in_the_feed(us: Books) -> None:
-    """A merged customer shows as deleted, its documents as changed; a rename does not touch documents."""
+    """A merged customer shows as deleted, its documents as changed; a rename does not touch documents [seen]."""
     invoice = us.invoice(CustomerRef={"value": "2"})
     us.control("POST", f"/companies/{us.realm}/bookkeeper/edit", rename("1", "New name"))
     since = later(moment(us), 0.6)

@@ -10,7 +10,10 @@ from tests.contract.sandbox.books import Books, invoice_body, payment_body, sale
 
 
 def test_writes_into_a_closed_period_are_refused(us: Books) -> None:
-    """Create, edit, void and delete of documents dated in the closed period are refused, and moving one into it."""
+    """Create, edit, void and delete of documents dated in the closed period are refused, and moving one into it.
+
+    [D-err]
+    """
     invoice, memo, payment = us.invoice(), us.memo(), us.pay("10.00")
     later = us.invoice(TxnDate="2026-06-01")
     us.desk("close-books", {"through": "2026-03-31"})
@@ -30,7 +33,7 @@ def test_writes_into_a_closed_period_are_refused(us: Books) -> None:
 
 
 def test_open_period_payment_on_a_closed_period_invoice(us: Books) -> None:
-    """A payment dated in the open period settles an invoice of the closed one."""
+    """A payment dated in the open period settles an invoice of the closed one [D-err]."""
     invoice = us.invoice("100.00")
     us.desk("close-books", {"through": "2026-03-31"})
     us.pay("100.00", {invoice["Id"]: "100.00"}, TxnDate="2026-04-01")
@@ -38,7 +41,7 @@ def test_open_period_payment_on_a_closed_period_invoice(us: Books) -> None:
 
 
 def test_the_bookkeeper_may_and_can_reopen(us: Books) -> None:
-    """In the browser a person may write into the closed period, and open the books again."""
+    """In the browser a person may write into the closed period, and open the books again [D-err]."""
     invoice = us.invoice()
     us.desk("close-books", {"through": "2026-03-31"})
     us.desk("void", {"entity": "Invoice", "id": invoice["Id"]})

@@ -1,4 +1,7 @@
-"""The control port: companies, switches, bookkeeping that is refused, and what a sandbox is made of."""
+"""The control port: companies, switches, bookkeeping that is refused, and what a sandbox is made of.
+
+Source: ours: docs/sandbox.md says what the control port offers.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from tests.contract.sandbox.books import Books
 
 
 def test_imports_nothing_of_the_project() -> None:
-    """The sandbox is a product of its own: it cannot be bent by sharing code with the client."""
+    """The sandbox is a product of its own: it cannot be bent by sharing code with the client [ours]."""
     ours = {"messages", "outbox", "services", "workers"}
     for module in Path(services.sandbox.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(module.read_text())):
@@ -36,7 +39,7 @@ def test_imports_nothing_of_the_project() -> None:
     "change", [{"no_such_switch": 1}, {"limits": "yes"}, {"cdc_cap": "many"}, {"gateway_format": "csv"}]
 )
 def test_bad_switch_changes_nothing(us: Books, change: dict[str, object]) -> None:
-    """An unknown switch or a value of another kind is refused by name, and no switch of the call is set."""
+    """An unknown switch or a value of another kind is refused by name, and no switch of the call is set [ours]."""
     path = f"/companies/{us.realm}/switches"
     before = us.control("GET", path)
     answer = us.control("PATCH", path, {"cdc_order": "oldest", **change}, expect=400)
@@ -45,7 +48,7 @@ def test_bad_switch_changes_nothing(us: Books, change: dict[str, object]) -> Non
 
 
 def test_switches_of_all_companies(own_sandbox: Sandbox) -> None:
-    """A switch set for all reaches companies that exist and those opened later."""
+    """A switch set for all reaches companies that exist and those opened later [ours]."""
     books = Books(own_sandbox, "9341450000000001")
     books.control("PATCH", "/switches", {"cdc_cap": 5})
     books.control("POST", "/companies", {"realm": "55"})
@@ -55,7 +58,7 @@ def test_switches_of_all_companies(own_sandbox: Sandbox) -> None:
 
 
 def test_bad_requests_to_the_control_port(us: Books) -> None:
-    """Unknown companies, countries, preferences, entities and fields are refused with a reason."""
+    """Unknown companies, countries, preferences, entities and fields are refused with a reason [ours]."""
     us.control("GET", "/companies/1", expect=404)
     us.control("POST", "/companies", {"realm": us.realm}, expect=400)
     us.control("POST", "/companies", {"realm": "1", "country": "XX"}, expect=400)
@@ -68,7 +71,7 @@ def test_bad_requests_to_the_control_port(us: Books) -> None:
 
 
 def test_bookkeeping_obeys_the_rules_of_the_books(us: Books) -> None:
-    """The bookkeeper is refused as the API is: a fault, and nothing changed."""
+    """The bookkeeper is refused as the API is: a fault, and nothing changed [ours]."""
     invoice = us.invoice("10.00")
     receipt = {"customer": "1", "amount": "50.00", "invoices": {invoice["Id"]: "50.00"}}
     assert us.desk("receive-payment", receipt, expect=400)["Fault"]["Error"][0]["code"] == "6000"
@@ -76,7 +79,7 @@ def test_bookkeeping_obeys_the_rules_of_the_books(us: Books) -> None:
 
 
 def test_the_bookkeepers_day(us: Books) -> None:
-    """Receive with all details, edit, tie a credit, void and delete: the books follow, the history knows who."""
+    """Receive with all details, edit, tie a credit, void and delete: the books follow, the history knows who [ours]."""
     invoice, memo = us.invoice("100.00"), us.memo("25.00")
     details = {"date": "2026-03-05", "reference": "1234", "note": "by post", "method": "2", "deposit_to": "5"}
     receipt = {"customer": "1", "amount": "60.00", "invoices": {invoice["Id"]: "60.00"}, **details}
@@ -103,7 +106,7 @@ def test_the_bookkeepers_day(us: Books) -> None:
 
 
 def test_a_book_is_filled_in_one_call(us: Books) -> None:
-    """create-many enters a list of objects and answers their ids, for demonstrations and benchmarks."""
+    """create-many enters a list of objects and answers their ids, for demonstrations and benchmarks [ours]."""
     entries = [{"entity": "Customer", "body": {"DisplayName": f"Client {row}"}} for row in range(50)]
     ids = us.desk("create-many", {"entries": entries})
     assert us.query("SELECT COUNT(*) FROM Customer WHERE DisplayName LIKE 'Client %'") == {"totalCount": 50}
@@ -111,20 +114,20 @@ def test_a_book_is_filled_in_one_call(us: Books) -> None:
 
 
 def test_the_page_lists_every_switch_and_trouble() -> None:
-    """docs/sandbox.md is complete: each switch, each trouble and each unmodelled fault code stands on it."""
+    """docs/sandbox.md is complete: each switch, each trouble and each unmodelled fault code stands on it [ours]."""
     page = (Path(services.sandbox.__file__).parents[2] / "docs" / "sandbox.md").read_text()
     names = [field.name for field in dataclasses.fields(Switches)] + list(get_args(Kind)) + [NOT_MODELLED]
     assert [name for name in names if f"`{name}`" not in page] == []
 
 
 def test_secrets_are_not_shown(sandbox: Sandbox) -> None:
-    """The list of apps masks client secrets and verifier tokens."""
+    """The list of apps masks client secrets and verifier tokens [ours]."""
     text = requests.get(sandbox.addresses.control + "/apps", timeout=10).text
     assert "secret-one" not in text
     assert "***" in text
 
 
 def test_listens_on_loopback_only(sandbox: Sandbox) -> None:
-    """Both ports are on 127.0.0.1 and healthy."""
+    """Both ports are on 127.0.0.1 and healthy [ours]."""
     assert sandbox.addresses.api.startswith("http://127.0.0.1:")
     assert requests.get(sandbox.addresses.control + "/healthz", timeout=10).json() == {"status": "ok"}

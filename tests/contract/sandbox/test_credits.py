@@ -18,7 +18,7 @@ def application(memo: dict[str, Any], invoice: dict[str, Any], amount: str, used
 
 
 def test_zero_total_payment_applies_a_credit(us: Books) -> None:
-    """Both sides fall, the invoice links a Payment, the credit memo itself carries no link."""
+    """Both sides fall, the invoice links a Payment, the credit memo itself carries no link [seen]."""
     invoice, memo = us.invoice("150.00"), us.memo("100.00")
     payment = us.post("/payment", application(memo, invoice, "100.00"))["Payment"]
     assert (payment["TotalAmt"], payment["UnappliedAmt"]) == (0, 0)
@@ -34,14 +34,14 @@ def test_zero_total_payment_applies_a_credit(us: Books) -> None:
 
 
 def test_money_and_credit_mix(us: Books) -> None:
-    """TotalAmt is what the invoices take beyond the credits; the rest is unapplied."""
+    """TotalAmt is what the invoices take beyond the credits; the rest is unapplied [seen]."""
     invoice, memo = us.invoice("100.00"), us.memo("30.00")
     lines = [link("Invoice", invoice["Id"], "100.00"), link("CreditMemo", memo["Id"], "30.00")]
     assert us.pay("75.00", Line=lines)["UnappliedAmt"] == 5
 
 
 def test_more_credit_than_owed_is_refused(us: Books) -> None:
-    """Credits beyond the invoices of the payment, or beyond what remains, are refused."""
+    """Credits beyond the invoices of the payment, or beyond what remains, are refused [seen]."""
     invoice, memo = us.invoice("100.00"), us.memo("30.00")
     us.refused("/payment", application(memo, invoice, "10.00", used="20.00"), "6000")
     us.refused("/payment", application(memo, invoice, "40.00"), "6000")
@@ -50,13 +50,13 @@ def test_more_credit_than_owed_is_refused(us: Books) -> None:
 
 
 def test_zero_payments_can_be_turned_off(us: Books) -> None:
-    """By switch a zero-total payment is refused: no Intuit page promises it for every region."""
+    """By switch a zero-total payment is refused: no Intuit page promises it for every region [switch]."""
     us.switch(zero_total_payments=False)
     us.refused("/payment", application(us.memo(), us.invoice(), "100.00"), "6000")
 
 
 def test_deleting_the_application_gives_the_credit_back(us: Books) -> None:
-    """Un-apply: the payment goes, invoice and credit memo are open again."""
+    """Un-apply: the payment goes, invoice and credit memo are open again [seen]."""
     invoice, memo = us.invoice("100.00"), us.memo("100.00")
     payment = us.post("/payment", application(memo, invoice, "100.00"))["Payment"]
     us.post("/payment", {"Id": payment["Id"], "SyncToken": "0"}, operation="delete")
@@ -65,7 +65,7 @@ def test_deleting_the_application_gives_the_credit_back(us: Books) -> None:
 
 
 def test_credit_memo_has_no_void(us: Books) -> None:
-    """The API cannot void a credit memo (500); the bookkeeper can, and the invoice is open again."""
+    """The API cannot void a credit memo (500); the bookkeeper can, and the invoice is open again [D-err, seen]."""
     invoice, memo = us.invoice("100.00"), us.memo("100.00")
     payment = us.post("/payment", application(memo, invoice, "100.00"))["Payment"]
     us.refused("/creditmemo", {"Id": memo["Id"], "SyncToken": "1"}, "500", operation="void")
@@ -76,7 +76,7 @@ def test_credit_memo_has_no_void(us: Books) -> None:
 
 
 def test_applied_credit_memo_is_not_deleted(us: Books) -> None:
-    """Delete is for unapplied credit memos (800 otherwise)."""
+    """Delete is for unapplied credit memos (800 otherwise) [D-err]."""
     invoice, memo = us.invoice("100.00"), us.memo("100.00")
     payment = us.post("/payment", application(memo, invoice, "40.00"))["Payment"]
     us.refused("/creditmemo", {"Id": memo["Id"], "SyncToken": "1"}, "800", operation="delete")
@@ -85,7 +85,7 @@ def test_applied_credit_memo_is_not_deleted(us: Books) -> None:
 
 
 def test_credit_memo_keeps_at_least_what_is_used(us: Books) -> None:
-    """A credit memo cannot shrink below what has been applied of it."""
+    """A credit memo cannot shrink below what has been applied of it [seen]."""
     invoice, memo = us.invoice("100.00"), us.memo("100.00")
     us.post("/payment", application(memo, invoice, "60.00"))
     smaller = invoice_body("50.00", Id=memo["Id"], SyncToken="1")
@@ -99,7 +99,7 @@ def test_credit_memo_keeps_at_least_what_is_used(us: Books) -> None:
 
 
 def test_voiding_the_invoice_gives_the_credit_back(us: Books) -> None:
-    """A credit that no longer settles anything returns to its credit memo."""
+    """A credit that no longer settles anything returns to its credit memo [seen]."""
     invoice, memo = us.invoice("100.00"), us.memo("100.00")
     us.post("/payment", application(memo, invoice, "100.00"))
     us.post("/invoice", {"Id": invoice["Id"], "SyncToken": "1"}, operation="void")
@@ -107,7 +107,10 @@ def test_voiding_the_invoice_gives_the_credit_back(us: Books) -> None:
 
 
 def test_credits_apply_themselves_by_preference(us: Books) -> None:
-    """AutoApplyCredit: a new credit memo settles open invoices, oldest due first, by QuickBooks' own payments."""
+    """AutoApplyCredit: a new credit memo settles open invoices, oldest due first, by QuickBooks' own payments.
+
+    [XSD, seen]
+    """
     us.prefer("SalesFormsPrefs", AutoApplyCredit=True)
     newer, older = us.invoice("50.00", DueDate="2026-05-01"), us.invoice("50.00", DueDate="2026-04-01")
     memo = us.memo("70.00")
@@ -121,7 +124,7 @@ def test_credits_apply_themselves_by_preference(us: Books) -> None:
 
 
 def test_new_invoice_takes_waiting_credit_by_preference(us: Books) -> None:
-    """AutoApplyCredit works the other way too: a new invoice uses open credit."""
+    """AutoApplyCredit works the other way too: a new invoice uses open credit [XSD, seen]."""
     memo = us.memo("70.00")
     us.prefer("SalesFormsPrefs", AutoApplyCredit=True)
     invoice = us.invoice("50.00")
@@ -130,7 +133,7 @@ def test_new_invoice_takes_waiting_credit_by_preference(us: Books) -> None:
 
 
 def test_refund_receipt(us: Books) -> None:
-    """A refund receipt names the account the money leaves and does not touch receivables."""
+    """A refund receipt names the account the money leaves and does not touch receivables [XSD]."""
     us.refused("/refundreceipt", invoice_body("20.00"), "2020")
     refund = us.post("/refundreceipt", invoice_body("20.00", DepositToAccountRef={"value": "5"}))[
         "RefundReceipt"

@@ -23,14 +23,17 @@ def euro_customer(multi: Books) -> str:
 
 
 def test_foreign_document_carries_rate_and_home_amounts(multi: Books, euro_customer: str) -> None:
-    """ExchangeRate is home units per foreign unit; without one QuickBooks takes its own."""
+    """ExchangeRate is home units per foreign unit; without one QuickBooks takes its own [D-multi]."""
     given = multi.invoice(CustomerRef={"value": euro_customer}, ExchangeRate=Decimal("1.2"), **EURO)
     assert (given["TotalAmt"], given["HomeTotalAmt"], given["HomeBalance"]) == (100, 120, 120)
     assert multi.invoice(CustomerRef={"value": euro_customer}, **EURO)["ExchangeRate"] == Decimal("1.08")
 
 
 def test_currency_is_required_and_the_customers(multi: Books, euro_customer: str) -> None:
-    """With several currencies CurrencyRef is required and must be the customer's; otherwise only the home one works."""
+    """With several currencies CurrencyRef is required and must be the customer's; otherwise only the home one works.
+
+    [D-multi]
+    """
     multi.refused("/invoice", invoice_body(), "2020")
     multi.refused("/invoice", invoice_body(**EURO), "6000")
     multi.refused("/invoice", invoice_body(CustomerRef={"value": euro_customer}, **DOLLAR), "6000")
@@ -38,13 +41,16 @@ def test_currency_is_required_and_the_customers(multi: Books, euro_customer: str
 
 
 def test_single_currency_company_refuses_foreign_documents(us: Books) -> None:
-    """A foreign CurrencyRef in a company with one currency is refused; its own is accepted."""
+    """A foreign CurrencyRef in a company with one currency is refused; its own is accepted [D-multi]."""
     us.refused("/invoice", invoice_body(**EURO), "6000")
     assert "ExchangeRate" not in us.invoice(**DOLLAR)
 
 
 def test_payment_matches_the_documents_currency(multi: Books, euro_customer: str) -> None:
-    """Payments carry their own rate, cannot cross currencies and cannot go into an account of another currency."""
+    """Payments carry their own rate, cannot cross currencies and cannot go into an account of another currency.
+
+    [D-multi]
+    """
     invoice = multi.invoice(CustomerRef={"value": euro_customer}, **EURO)
     line = [link("Invoice", invoice["Id"], "100.00")]
     body = payment_body("100.00", Line=line, CustomerRef={"value": euro_customer}, **EURO)

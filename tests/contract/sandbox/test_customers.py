@@ -11,7 +11,7 @@ from tests.contract.sandbox.books import Books, invoice_body
 
 
 def test_name_is_taken_once(us: Books) -> None:
-    """6240 without regard to case and blanks, for customers, inactive ones included, and vendors."""
+    """6240 without regard to case and blanks, for customers, inactive ones included, and vendors [D-cust, D-err]."""
     created = us.post("/customer", {"DisplayName": " Acme Ltd "})["Customer"]
     assert created["DisplayName"] == "Acme Ltd"
     us.refused("/customer", {"DisplayName": "ACME  ltd"}, "6240")
@@ -23,7 +23,10 @@ def test_name_is_taken_once(us: Books) -> None:
 
 
 def test_inactive_customer_hides_from_queries(us: Books) -> None:
-    """A name query finds active rows only; asking for Active IN (true, false) finds all; documents answer 610."""
+    """A name query finds active rows only; asking for Active IN (true, false) finds all; documents answer 610.
+
+    [D-rest]
+    """
     us.desk("edit", {"entity": "Customer", "id": "2", "changes": {"Active": False}})
     assert us.query("SELECT * FROM Customer WHERE DisplayName = 'Cool Cars'") == {}
     found = us.query("SELECT * FROM Customer WHERE DisplayName = 'Cool Cars' AND Active IN (true, false)")
@@ -32,7 +35,7 @@ def test_inactive_customer_hides_from_queries(us: Books) -> None:
 
 
 def test_inactive_name_may_carry_a_suffix(us: Books) -> None:
-    """By switch an inactive customer is shown with ' (deleted)'; the name stays taken."""
+    """By switch an inactive customer is shown with ' (deleted)'; the name stays taken [switch]."""
     us.switch(inactive_name_suffix=True)
     us.desk("edit", {"entity": "Customer", "id": "2", "changes": {"Active": False}})
     assert us.read("Customer", "2")["DisplayName"] == "Cool Cars (deleted)"
@@ -56,12 +59,15 @@ def test_inactive_name_may_carry_a_suffix(us: Books) -> None:
     ],
 )
 def test_bad_customer_is_refused(us: Books, body: dict[str, object], code: str) -> None:
-    """Each rule of names, lengths, parents and currency answers its code; nothing is created."""
+    """Each rule of names, lengths, parents and currency answers its code; nothing is created [D-err]."""
     us.refused("/customer", body, code)
 
 
 def test_sub_customers_nest_five_levels(us: Books) -> None:
-    """FullyQualifiedName is Parent:Child; the sixth level answers 6180; balances add up at the parent."""
+    """FullyQualifiedName is Parent:Child; the sixth level answers 6180; balances add up at the parent.
+
+    [D-cust, D-err]
+    """
     parent = "1"
     for level in range(1, 5):
         body = {"DisplayName": f"Level {level}", "Job": True, "ParentRef": {"value": parent}}
@@ -76,7 +82,7 @@ def test_sub_customers_nest_five_levels(us: Books) -> None:
 
 
 def test_renaming_shows_everywhere(us: Books) -> None:
-    """A new name shows on documents and sub-customers without a new SyncToken on them."""
+    """A new name shows on documents and sub-customers without a new SyncToken on them [D-cust, seen]."""
     invoice = us.invoice()
     body = {"DisplayName": "Branch", "Job": True, "ParentRef": {"value": "1"}}
     branch = us.post("/customer", body)["Customer"]
@@ -87,18 +93,18 @@ def test_renaming_shows_everywhere(us: Books) -> None:
 
 
 def test_customer_with_balance_stays_active(us: Books) -> None:
-    """6220: a name with a balance cannot be made inactive."""
+    """6220: a name with a balance cannot be made inactive [D-err]."""
     us.invoice()
     us.refused("/customer", {"Id": "1", "SyncToken": "0", "sparse": True, "Active": False}, "6220")
 
 
 def test_customers_are_not_deleted(us: Books) -> None:
-    """List entities have no delete; they become inactive."""
+    """List entities have no delete; they become inactive [D-rest]."""
     us.refused("/customer", {"Id": "1", "SyncToken": "0"}, "500", operation="delete")
 
 
 def test_currency_of_a_customer_is_for_ever(multi: Books) -> None:
-    """The currency can change only before the first transaction."""
+    """The currency can change only before the first transaction [D-cust]."""
     euro = multi.post("/customer", {"DisplayName": "Euro GmbH", "CurrencyRef": {"value": "EUR"}})["Customer"]
     change = {"Id": euro["Id"], "SyncToken": "0", "sparse": True, "CurrencyRef": {"value": "GBP"}}
     assert multi.post("/customer", change)["Customer"]["CurrencyRef"]["value"] == "GBP"
@@ -108,7 +114,7 @@ def test_currency_of_a_customer_is_for_ever(multi: Books) -> None:
 
 
 def test_merge_moves_everything_to_the_survivor(us: Books) -> None:
-    """After a merge the loser's id is gone, its documents and balance belong to the survivor."""
+    """After a merge the loser's id is gone, its documents and balance belong to the survivor [D-hook, seen]."""
     invoice = us.invoice("40.00", CustomerRef={"value": "2"})
     us.desk("merge-customers", {"loser": "2", "survivor": "1"})
     assert us.raw("GET", "/customer/2").json()["Fault"]["Error"][0]["code"] == "610"
@@ -119,7 +125,7 @@ def test_merge_moves_everything_to_the_survivor(us: Books) -> None:
 
 
 def test_lists_refuse_doubled_names(us: Books) -> None:
-    """Names are unique within items, classes, terms and the other lists; required fields are required."""
+    """Names are unique within items, classes, terms and the other lists; required fields are required [D-err, XSD]."""
     us.refused("/item", {"Name": "hours", "Type": "Service", "IncomeAccountRef": {"value": "1"}}, "6240")
     us.refused("/item", {"Name": "New", "Type": "Service"}, "2020")
     us.refused(
@@ -141,14 +147,14 @@ def test_lists_refuse_doubled_names(us: Books) -> None:
 
 
 def test_inactive_account_carries_a_suffix(us: Books) -> None:
-    """An inactive account's name gets ' (deleted)' (seen live)."""
+    """An inactive account's name gets ' (deleted)' (seen live) [seen]."""
     account = us.read("Account", "6")
     body = {"Id": "6", "SyncToken": account["SyncToken"], "sparse": True, "Active": False}
     assert us.post("/account", body)["Account"]["Name"] == "Savings (deleted)"
 
 
 def test_tax_codes_are_not_written_through_the_api(us: Books) -> None:
-    """Tax codes come from TaxService, which is not modelled; the bookkeeper can change them."""
+    """Tax codes come from TaxService, which is not modelled; the bookkeeper can change them [D-tax]."""
     us.refused("/taxcode", {"Name": "X"}, "sandbox-not-modelled")
     us.desk("edit", {"entity": "TaxCode", "id": "3", "changes": {"Active": False}})
     assert us.read("TaxCode", "3")["Active"] is False

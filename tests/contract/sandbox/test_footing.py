@@ -1,4 +1,7 @@
-"""The books foot after any day of work: balances, links, unapplied money and receivables agree to the cent."""
+"""The books foot after any day of work: balances, links, unapplied money and receivables agree to the cent.
+
+Source: double-entry bookkeeping, and https://developer.intuit.com/app/developer/qbo/docs/api/accounting/all-entities/payment.
+"""
 
 from __future__ import annotations
 
@@ -119,7 +122,10 @@ def _has_line(key: str, payment: dict[str, Any]) -> bool:
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 2**32), steps=st.integers(1, 200), auto_apply=st.booleans())
 def test_any_day_of_work_leaves_books_that_foot(seed: int, steps: int, auto_apply: bool) -> None:
-    """Balance = total - settled, never negative; links both ways; money in = money used + unapplied; A/R adds up."""
+    """Balance = total - settled, never negative; links both ways; money in = money used + unapplied; A/R adds up.
+
+    [ours]
+    """
     company = World(Settings(companies=(CompanySpec("1"),))).companies["1"]
     bookkeeper.set_preferences(company, {"SalesFormsPrefs": {"AutoApplyCredit": auto_apply}})
     a_day(company, Random(seed), steps)

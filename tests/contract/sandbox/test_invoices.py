@@ -13,7 +13,10 @@ from tests.contract.sandbox.books import Books, invoice_body, sales_line
 
 
 def test_create_answers_with_everything_computed(us: Books) -> None:
-    """A create needs no read after it: the reply carries Id, SyncToken 0, totals and the subtotal line."""
+    """A create needs no read after it: the reply carries Id, SyncToken 0, totals and the subtotal line.
+
+    [D-inv, B-meter]
+    """
     invoice = us.invoice("250.00", DocNumber="INV-1")
     assert (invoice["SyncToken"], invoice["TotalAmt"], invoice["Balance"]) == (
         "0",
@@ -43,7 +46,7 @@ def test_create_answers_with_everything_computed(us: Books) -> None:
     ],
 )
 def test_bad_field_is_refused_by_name(us: Books, change: dict[str, object], code: str, element: str) -> None:
-    """Each invalid field answers its own code and names the field; nothing is created."""
+    """Each invalid field answers its own code and names the field; nothing is created [D-err]."""
     assert us.refused("/invoice", invoice_body(**change), code)["element"] == element
 
 
@@ -61,12 +64,12 @@ def test_bad_field_is_refused_by_name(us: Books, change: dict[str, object], code
     ],
 )
 def test_bad_line_is_refused(us: Books, line: dict[str, object], code: str) -> None:
-    """Missing parts, wrong arithmetic (6070), a category as item, a negative total: refused."""
+    """Missing parts, wrong arithmetic (6070), a category as item, a negative total: refused [D-err]."""
     us.refused("/invoice", invoice_body(Line=[line]), code)
 
 
 def test_amount_equals_quantity_times_price_after_rounding(us: Books) -> None:
-    """Up to seven decimals in UnitPrice are fine when the product rounds to Amount (half up)."""
+    """Up to seven decimals in UnitPrice are fine when the product rounds to Amount (half up) [D-inv]."""
     line = sales_line("33.33", Qty=3, UnitPrice=Decimal("11.1111111"))
     assert us.invoice(Line=[line])["TotalAmt"] == Decimal("33.33")
     half = sales_line("0.13", Qty=Decimal("0.5"), UnitPrice=Decimal("0.25"))
@@ -74,20 +77,20 @@ def test_amount_equals_quantity_times_price_after_rounding(us: Books) -> None:
 
 
 def test_negative_lines_reduce_a_total_that_stays_positive(us: Books) -> None:
-    """Discounts as negative lines are accepted while the total is 0 or more; a zero invoice is fine."""
+    """Discounts as negative lines are accepted while the total is 0 or more; a zero invoice is fine [D-inv]."""
     assert us.invoice(Line=[sales_line("100.00"), sales_line("-30.00")])["TotalAmt"] == 70
     assert us.invoice(Line=[sales_line("100.00"), sales_line("-100.00")])["TotalAmt"] == 0
 
 
 def test_missing_item_gets_the_default_item(us: Books) -> None:
-    """Without ItemRef QuickBooks silently puts its default item (seen live)."""
+    """Without ItemRef QuickBooks silently puts its default item (seen live) [seen]."""
     line = sales_line("5.00")
     del line["SalesItemLineDetail"]["ItemRef"]
     assert us.invoice(Line=[line])["Line"][0]["SalesItemLineDetail"]["ItemRef"]["value"] == "1"
 
 
 def test_discount_line_takes_off_the_total(us: Books) -> None:
-    """A DiscountLineDetail with a positive amount, or a percentage, reduces the total."""
+    """A DiscountLineDetail with a positive amount, or a percentage, reduces the total [D-inv]."""
     percent = {
         "DetailType": "DiscountLineDetail",
         "DiscountLineDetail": {"PercentBased": True, "DiscountPercent": 10},
@@ -100,7 +103,7 @@ def test_discount_line_takes_off_the_total(us: Books) -> None:
 
 
 def test_inactive_item_is_refused(us: Books) -> None:
-    """A reference to something inactive answers 610, or 2500 by switch (both are seen)."""
+    """A reference to something inactive answers 610, or 2500 by switch (both are seen) [D-err, switch]."""
     us.desk("edit", {"entity": "Item", "id": "5", "changes": {"Active": False}})
     body = invoice_body(Line=[sales_line("10.00", ItemRef={"value": "5"})])
     us.refused("/invoice", body, "610")
@@ -109,7 +112,10 @@ def test_inactive_item_is_refused(us: Books) -> None:
 
 
 def test_duplicate_number_is_refused_by_preference(us: Books) -> None:
-    """6140 needs custom numbers and the warning switched on; include=allowduplicatedocnum overrides it."""
+    """6140 needs custom numbers and the warning switched on; include=allowduplicatedocnum overrides it.
+
+    [D-common, D-inv]
+    """
     first = us.invoice(DocNumber="A-1")
     error = us.refused("/invoice", invoice_body(DocNumber="A-1"), "6140")
     assert f"TxnId={first['Id']}" in error["Detail"]
@@ -123,7 +129,10 @@ def test_duplicate_number_is_refused_by_preference(us: Books) -> None:
 
 
 def test_missing_number_by_preference(us: Books) -> None:
-    """Custom numbers on: a missing DocNumber stays empty; off: the next in sequence; AUTO_GENERATE forces it."""
+    """Custom numbers on: a missing DocNumber stays empty; off: the next in sequence; AUTO_GENERATE forces it.
+
+    [D-inv, seen]
+    """
     assert "DocNumber" not in us.invoice()
     assert us.invoice(DocNumber="AUTO_GENERATE")["DocNumber"] == "1001"
     us.prefer("SalesFormsPrefs", CustomTxnNumbers=False)
@@ -131,7 +140,7 @@ def test_missing_number_by_preference(us: Books) -> None:
 
 
 def test_due_date_follows_the_term(us: Books) -> None:
-    """Without DueDate the term decides: days after, or a day of the month."""
+    """Without DueDate the term decides: days after, or a day of the month [D-inv]."""
     assert us.invoice(SalesTermRef={"value": "4"})["DueDate"] == "2026-04-01"
     assert us.invoice(SalesTermRef={"value": "6"})["DueDate"] == "2026-03-15"
     assert us.invoice(SalesTermRef={"value": "6"}, TxnDate="2026-03-12")["DueDate"] == "2026-04-15"
@@ -140,7 +149,7 @@ def test_due_date_follows_the_term(us: Books) -> None:
 
 
 def test_sparse_update_keeps_what_is_not_sent(us: Books) -> None:
-    """A sparse update changes the named fields; a Line array replaces all lines, known ids kept."""
+    """A sparse update changes the named fields; a Line array replaces all lines, known ids kept [D-rest]."""
     invoice = us.invoice("10.00", PrivateNote="note", DocNumber="S-1")
     body = {"Id": invoice["Id"], "SyncToken": "0", "sparse": True, "CustomerMemo": {"value": "hello"}}
     changed = us.post("/invoice", body)["Invoice"]
@@ -152,7 +161,10 @@ def test_sparse_update_keeps_what_is_not_sent(us: Books) -> None:
 
 
 def test_full_update_empties_what_is_not_sent(us: Books) -> None:
-    """Without sparse every writable field that is left out is nulled; read-only fields in the body are ignored."""
+    """Without sparse every writable field that is left out is nulled; read-only fields in the body are ignored.
+
+    [D-rest]
+    """
     invoice = us.invoice("10.00", PrivateNote="note", DueDate="2026-09-09", DocNumber="F-1")
     body = invoice_body("20.00", Id=invoice["Id"], SyncToken="0", TotalAmt=Decimal(999), Balance=Decimal(1))
     changed = us.post("/invoice", body)["Invoice"]
@@ -163,7 +175,7 @@ def test_full_update_empties_what_is_not_sent(us: Books) -> None:
 
 
 def test_stale_sync_token_is_refused(us: Books) -> None:
-    """An update, void or delete with an old SyncToken answers 5010 and changes nothing."""
+    """An update, void or delete with an old SyncToken answers 5010 and changes nothing [D-rest, D-err]."""
     invoice = us.invoice()
     us.post("/invoice", {"Id": invoice["Id"], "SyncToken": "0", "sparse": True, "PrivateNote": "x"})
     stale = {"Id": invoice["Id"], "SyncToken": "0", "sparse": True}
@@ -174,7 +186,10 @@ def test_stale_sync_token_is_refused(us: Books) -> None:
 
 
 def test_void_empties_the_invoice(us: Books) -> None:
-    """Voided: live object, totals and lines at zero, PrivateNote begins with Voided, SyncToken moved on."""
+    """Voided: live object, totals and lines at zero, PrivateNote begins with Voided, SyncToken moved on.
+
+    [D-inv, seen]
+    """
     invoice = us.invoice(PrivateNote="ours", DocNumber="V-1")
     reply = us.post("/invoice", {"Id": invoice["Id"], "SyncToken": "0"}, operation="void")["Invoice"]
     voided = us.read("Invoice", invoice["Id"])
@@ -190,7 +205,7 @@ def test_void_empties_the_invoice(us: Books) -> None:
 
 
 def test_void_reply_may_show_old_amounts(us: Books) -> None:
-    """By switch the reply to a void still shows the old amounts and token (recorded live); the books do not."""
+    """By switch the reply to a void still shows the old amounts and token (recorded live); the books do not [seen]."""
     us.switch(void_reply_shows_old_amounts=True)
     invoice = us.invoice("50.00")
     reply = us.post("/invoice", {"Id": invoice["Id"], "SyncToken": "0"}, operation="void")["Invoice"]
@@ -199,7 +214,7 @@ def test_void_reply_may_show_old_amounts(us: Books) -> None:
 
 
 def test_void_of_a_paid_invoice_leaves_the_payment_unapplied(us: Books) -> None:
-    """A paid invoice can be voided; its payment stays with everything unapplied (seen live)."""
+    """A paid invoice can be voided; its payment stays with everything unapplied (seen live) [seen]."""
     invoice = us.invoice("100.00")
     payment = us.pay("100.00", {invoice["Id"]: "100.00"})
     us.post("/invoice", {"Id": invoice["Id"], "SyncToken": "1"}, operation="void")
@@ -209,7 +224,7 @@ def test_void_of_a_paid_invoice_leaves_the_payment_unapplied(us: Books) -> None:
 
 
 def test_deleted_invoice_is_gone(us: Books) -> None:
-    """Delete answers the short form; afterwards a read answers 610 and a query does not find it."""
+    """Delete answers the short form; afterwards a read answers 610 and a query does not find it [D-inv]."""
     invoice = us.invoice(DocNumber="D-1")
     reply = us.post("/invoice", {"Id": invoice["Id"], "SyncToken": "0"}, operation="delete")
     assert reply["Invoice"] == {"domain": "QBO", "status": "Deleted", "Id": invoice["Id"]}
@@ -220,7 +235,10 @@ def test_deleted_invoice_is_gone(us: Books) -> None:
 
 
 def test_smaller_invoice_pushes_the_surplus_off_its_payment(us: Books) -> None:
-    """Editing a paid invoice below what is paid leaves a balance of zero and an unapplied rest on the payment."""
+    """Editing a paid invoice below what is paid leaves a balance of zero and an unapplied rest on the payment.
+
+    [seen]
+    """
     invoice = us.invoice("100.00")
     payment = us.pay("100.00", {invoice["Id"]: "100.00"})
     body = {"Id": invoice["Id"], "SyncToken": "1", "sparse": True, "Line": [sales_line("60.00")]}
@@ -230,7 +248,7 @@ def test_smaller_invoice_pushes_the_surplus_off_its_payment(us: Books) -> None:
 
 
 def test_classes_and_departments_by_preference_and_plan(us: Books) -> None:
-    """Tracking off: silently dropped. A plan without the feature: 5030. Unknown class: 2500."""
+    """Tracking off: silently dropped. A plan without the feature: 5030. Unknown class: 2500 [D-inv]."""
     line = sales_line("10.00", ClassRef={"value": "1"})
     tagged = us.invoice(Line=[line], DepartmentRef={"value": "2"}, ClassRef={"value": "1"})
     assert tagged["Line"][0]["SalesItemLineDetail"]["ClassRef"]["name"] == "Managed"
@@ -246,7 +264,7 @@ def test_classes_and_departments_by_preference_and_plan(us: Books) -> None:
 
 
 def test_unmodelled_parts_are_refused_loudly(us: Books) -> None:
-    """What the sandbox does not know is refused by name and listed on the control port, never invented."""
+    """What the sandbox does not know is refused by name and listed on the control port, never invented [ours]."""
     body = invoice_body(Line=[{**sales_line("1.00"), "LinkedTxn": [{"TxnId": "1", "TxnType": "Estimate"}]}])
     us.refused("/invoice", body, "sandbox-not-modelled")
     listed = us.control("GET", "/unmodelled")[us.realm]
@@ -254,7 +272,7 @@ def test_unmodelled_parts_are_refused_loudly(us: Books) -> None:
 
 
 def test_pdf_and_sending(us: Books) -> None:
-    """An invoice can be had as PDF, and sent: EmailStatus becomes EmailSent; 40 mails a day are the limit."""
+    """An invoice can be had as PDF, and sent: EmailStatus becomes EmailSent; 40 mails a day are the limit [D-inv]."""
     invoice = us.invoice()
     paper = us.raw("GET", f"/invoice/{invoice['Id']}/pdf", headers={"Accept": "application/pdf"})
     assert (paper.headers["content-type"], paper.content[:5]) == ("application/pdf", b"%PDF-")

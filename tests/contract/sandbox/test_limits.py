@@ -11,7 +11,10 @@ from tests.contract.sandbox.books import OTHER_APP, Books, invoice_body
 
 
 def test_ten_a_second_for_an_app_in_a_company(us: Books) -> None:
-    """The eleventh request of a second answers 429 in XML although JSON was asked for; another app is not hit."""
+    """The eleventh request of a second answers 429 in XML although JSON was asked for; another app is not hit.
+
+    [D-lim, seen]
+    """
     us.switch(limits=True)
     answers = [us.raw("GET", "/term/4") for _ in range(11)]
     assert [answer.status_code for answer in answers] == [200] * 10 + [429]
@@ -27,7 +30,10 @@ def test_ten_a_second_for_an_app_in_a_company(us: Books) -> None:
 
 
 def test_a_minute_counts_for_the_whole_company(us: Books) -> None:
-    """The minute's limit is shared by all apps of a company; Retry-After only by switch; 403 as of old by switch."""
+    """The minute's limit is shared by all apps of a company; Retry-After only by switch; 403 as of old by switch.
+
+    [D-lim, seen]
+    """
     other = Books(us.sandbox, us.realm, OTHER_APP)
     other.authorize()
     us.switch(limits=True, requests_per_minute=2, retry_after_seconds=7, gateway_format="json")
@@ -42,7 +48,7 @@ def test_a_minute_counts_for_the_whole_company(us: Books) -> None:
 
 
 def test_batches_have_their_own_limit(us: Books) -> None:
-    """Batches a minute are limited for an app and for a company."""
+    """Batches a minute are limited for an app and for a company [D-lim]."""
     us.switch(limits=True, batches_per_minute=1)
     body = {"BatchItemRequest": [{"bId": "1", "Query": "SELECT COUNT(*) FROM Term"}]}
     assert [us.send("/batch", body).status_code for _ in range(2)] == [200, 429]
@@ -52,7 +58,7 @@ def test_batches_have_their_own_limit(us: Books) -> None:
 
 
 def test_reads_are_metered_writes_are_not(us: Books) -> None:
-    """Every answered GET, query, change feed and batch is metered; creates and updates are free."""
+    """Every answered GET, query, change feed and batch is metered; creates and updates are free [B-meter]."""
     us.invoice()
     us.get("/term/4")
     us.query("SELECT * FROM Term")
@@ -70,7 +76,7 @@ def test_reads_are_metered_writes_are_not(us: Books) -> None:
 
 
 def test_expired_subscription(us: Books) -> None:
-    """6190: nothing works until the company is active again."""
+    """6190: nothing works until the company is active again [D-err]."""
     us.control("PATCH", f"/companies/{us.realm}", {"active": False})
     answer = us.raw("GET", "/term/4")
     assert answer.json()["Fault"]["Error"][0]["code"] == "6190"
@@ -79,6 +85,6 @@ def test_expired_subscription(us: Books) -> None:
 
 
 def test_limits_can_be_off(open_company: Callable[..., Books]) -> None:
-    """With limits off nothing is throttled."""
+    """With limits off nothing is throttled [ours]."""
     books = open_company()
     assert {books.raw("GET", "/term/4").status_code for _ in range(30)} == {200}

@@ -92,7 +92,7 @@ def read_status(sandbox: Sandbox, access_token: str, realm: str = REALM) -> int:
 
 
 def test_the_whole_dance(own_sandbox: Sandbox) -> None:
-    """Approve: code, state and realmId come back; the code buys tokens that open the company."""
+    """Approve: code, state and realmId come back; the code buys tokens that open the company [D-oauth]."""
     back = decide(own_sandbox)
     assert (back["state"], back["realmId"]) == ("s-1", REALM)
     tokens = redeem(own_sandbox, back["code"]).json()
@@ -105,7 +105,7 @@ def test_the_whole_dance(own_sandbox: Sandbox) -> None:
 
 
 def test_deny_comes_back_as_access_denied(own_sandbox: Sandbox) -> None:
-    """Deny: error=access_denied with the state, and no code."""
+    """Deny: error=access_denied with the state, and no code [D-oauth]."""
     assert decide(own_sandbox, "deny") == {"error": "access_denied", "state": "s-1"}
 
 
@@ -119,7 +119,10 @@ def test_deny_comes_back_as_access_denied(own_sandbox: Sandbox) -> None:
     ],
 )
 def test_bad_authorize_request_stays_on_the_page(own_sandbox: Sandbox, change: dict[str, str]) -> None:
-    """Unknown app, redirect_uri that is not exactly a registered one, no state: an error page, no redirect."""
+    """Unknown app, redirect_uri that is not exactly a registered one, no state: an error page, no redirect.
+
+    [D-oauth]
+    """
     address = f"{own_sandbox.addresses.api}/connect/oauth2"
     page = requests.get(address, params=authorize_query(**change), timeout=10, allow_redirects=False)
     assert page.status_code == 400
@@ -127,14 +130,14 @@ def test_bad_authorize_request_stays_on_the_page(own_sandbox: Sandbox, change: d
 
 
 def test_bad_scope_comes_back_as_an_error(own_sandbox: Sandbox) -> None:
-    """An unknown scope is told to the app by redirect."""
+    """An unknown scope is told to the app by redirect [D-oauth]."""
     address = f"{own_sandbox.addresses.api}/connect/oauth2"
     page = requests.get(address, params=authorize_query(scope="all"), timeout=10, allow_redirects=False)
     assert "error=invalid_scope" in page.headers["location"]
 
 
 def test_code_works_once(own_sandbox: Sandbox) -> None:
-    """A code is single use, bound to its app and redirect_uri, and lives ten minutes."""
+    """A code is single use, bound to its app and redirect_uri, and lives ten minutes [D-oauth]."""
     code = decide(own_sandbox)["code"]
     assert redeem(own_sandbox, code).status_code == 200
     assert redeem(own_sandbox, code).json()["error"] == "invalid_grant"
@@ -148,7 +151,7 @@ def test_code_works_once(own_sandbox: Sandbox) -> None:
 
 
 def test_wrong_secret_is_invalid_client(own_sandbox: Sandbox) -> None:
-    """401 invalid_client for wrong credentials; credentials in the form work as well as HTTP Basic."""
+    """401 invalid_client for wrong credentials; credentials in the form work as well as HTTP Basic [D-oauth]."""
     wrong = App(APP.client_id, "wrong")
     value = connect(own_sandbox)["refresh_token"]
     answer = refresh(own_sandbox, value, wrong)
@@ -160,7 +163,7 @@ def test_wrong_secret_is_invalid_client(own_sandbox: Sandbox) -> None:
 
 
 def test_access_token_lives_an_hour(own_sandbox: Sandbox) -> None:
-    """After 3600 s the API answers 401; a refresh brings a new access token."""
+    """After 3600 s the API answers 401; a refresh brings a new access token [D-oauth]."""
     tokens = connect(own_sandbox)
     control(own_sandbox, "POST", "/clock", {"seconds": 3599})
     assert read_status(own_sandbox, tokens["access_token"]) == 200
@@ -172,7 +175,7 @@ def test_access_token_lives_an_hour(own_sandbox: Sandbox) -> None:
 
 
 def test_lifetimes_are_switches(own_sandbox: Sandbox) -> None:
-    """Short-lived tokens, to watch a client renew them."""
+    """Short-lived tokens, to watch a client renew them [switch]."""
     control(own_sandbox, "PATCH", "/switches", {"access_token_seconds": 5, "refresh_token_seconds": 60})
     tokens = connect(own_sandbox)
     assert (tokens["expires_in"], tokens["x_refresh_token_expires_in"]) == (5, 60)
@@ -182,7 +185,7 @@ def test_lifetimes_are_switches(own_sandbox: Sandbox) -> None:
 
 
 def test_refresh_token_value_rotates_daily(own_sandbox: Sandbox) -> None:
-    """Within a day a refresh returns the same value, later a new one; the old value then is invalid_grant."""
+    """Within a day a refresh returns the same value, later a new one; the old value then is invalid_grant [D-oauth]."""
     first = connect(own_sandbox)["refresh_token"]
     assert refresh(own_sandbox, first).json()["refresh_token"] == first
     control(own_sandbox, "POST", "/clock", {"seconds": DAY})
@@ -195,7 +198,10 @@ def test_refresh_token_value_rotates_daily(own_sandbox: Sandbox) -> None:
 
 
 def test_rotation_on_every_refresh_with_grace(own_sandbox: Sandbox) -> None:
-    """By switch every refresh rotates, an old value lives on for a while, or its reuse ends the whole chain."""
+    """By switch every refresh rotates, an old value lives on for a while, or its reuse ends the whole chain.
+
+    [switch]
+    """
     control(
         own_sandbox,
         "PATCH",
@@ -213,7 +219,10 @@ def test_rotation_on_every_refresh_with_grace(own_sandbox: Sandbox) -> None:
 
 
 def test_refresh_token_ends_after_101_days_without_use(own_sandbox: Sandbox) -> None:
-    """The expiry rolls with each refresh; unused for 101 days, or five years after consent, it is over."""
+    """The expiry rolls with each refresh; unused for 101 days, or five years after consent, it is over.
+
+    [D-oauth, B-token]
+    """
     value = connect(own_sandbox)["refresh_token"]
     for _ in range(2):
         control(own_sandbox, "POST", "/clock", {"seconds": 100 * DAY})
@@ -223,7 +232,7 @@ def test_refresh_token_ends_after_101_days_without_use(own_sandbox: Sandbox) -> 
 
 
 def test_overlapping_refreshes_are_counted(own_sandbox: Sandbox) -> None:
-    """Two refreshes of one company at the same time are what a client must never do: the counter tells."""
+    """Two refreshes of one company at the same time are what a client must never do: the counter tells [ours]."""
     value = connect(own_sandbox)["refresh_token"]
     control(own_sandbox, "POST", "/troubles", {"kind": "latency", "entity": "oauth", "seconds": 0.3})
     with ThreadPoolExecutor(2) as pool:
@@ -233,7 +242,7 @@ def test_overlapping_refreshes_are_counted(own_sandbox: Sandbox) -> None:
 
 
 def test_hard_expiry_is_told_on_request(own_sandbox: Sandbox) -> None:
-    """x-include-refresh-token-hard-expires-in: true adds the end of the five years."""
+    """x-include-refresh-token-hard-expires-in: true adds the end of the five years [B-token, SDK]."""
     value = connect(own_sandbox)["refresh_token"]
     header = {"x-include-refresh-token-hard-expires-in": "true"}
     form = {"grant_type": "refresh_token", "refresh_token": value}
@@ -243,7 +252,7 @@ def test_hard_expiry_is_told_on_request(own_sandbox: Sandbox) -> None:
 
 
 def test_revoke_ends_everything(own_sandbox: Sandbox) -> None:
-    """After a revoke the access token answers 401 and the refresh token invalid_grant."""
+    """After a revoke the access token answers 401 and the refresh token invalid_grant [D-oauth]."""
     tokens = connect(own_sandbox)
     address = f"{own_sandbox.addresses.api}/v2/oauth2/tokens/revoke"
     credentials = (APP.client_id, APP.client_secret)
@@ -256,14 +265,14 @@ def test_revoke_ends_everything(own_sandbox: Sandbox) -> None:
 
 
 def test_consent_again_ends_the_earlier_grant(own_sandbox: Sandbox) -> None:
-    """One living grant for an app and a company: approving again ends the earlier one."""
+    """One living grant for an app and a company: approving again ends the earlier one [switch]."""
     first, second = connect(own_sandbox), connect(own_sandbox)
     assert read_status(own_sandbox, first["access_token"]) == 401
     assert read_status(own_sandbox, second["access_token"]) == 200
 
 
 def test_bookkeeper_disconnects_and_tokens_expire(own_sandbox: Sandbox) -> None:
-    """The control port expires access or refresh tokens, and revokes as a person does inside QuickBooks."""
+    """The control port expires access or refresh tokens, and revokes as a person does inside QuickBooks [D-oauth]."""
     tokens = connect(own_sandbox)
     path = f"/companies/{REALM}/tokens"
     control(own_sandbox, "POST", path, {"action": "expire_access"})
@@ -279,14 +288,17 @@ def test_bookkeeper_disconnects_and_tokens_expire(own_sandbox: Sandbox) -> None:
 
 
 def test_token_of_another_company_is_forbidden(own_sandbox: Sandbox) -> None:
-    """A token opens its own company only: 403, code 3100, from the gateway."""
+    """A token opens its own company only: 403, code 3100, from the gateway [D-err, seen]."""
     tokens = connect(own_sandbox)
     assert read_status(own_sandbox, tokens["access_token"], DEFAULT_COMPANIES[1].realm) == 403
     assert read_status(own_sandbox, tokens["access_token"], "123") == 403
 
 
 def test_gateway_fault_shape(us: Books) -> None:
-    """Authentication faults are lower case with epoch milliseconds, in JSON or (switch) XML whatever Accept says."""
+    """Authentication faults are lower case with epoch milliseconds, in JSON or (switch) XML whatever Accept says.
+
+    [D-err, seen]
+    """
     us.session.headers["Authorization"] = "Bearer wrong"
     answer = us.raw("GET", "/term/4")
     body = answer.json()
@@ -303,7 +315,7 @@ def test_gateway_fault_shape(us: Books) -> None:
 
 
 def test_user_and_discovery(own_sandbox: Sandbox) -> None:
-    """Discovery gives this server's addresses; userinfo needs the openid scope."""
+    """Discovery gives this server's addresses; userinfo needs the openid scope [SDK]."""
     document = requests.get(
         f"{own_sandbox.addresses.api}/.well-known/openid_configuration/", timeout=10
     ).json()

@@ -15,7 +15,7 @@ from tests.contract.sandbox.books import Books, invoice_body, link, payment_body
 
 
 def test_payment_settles_invoices(us: Books) -> None:
-    """One payment over two invoices: balances fall, invoices link it and move on by one SyncToken."""
+    """One payment over two invoices: balances fall, invoices link it and move on by one SyncToken [seen]."""
     one, two = us.invoice("100.00"), us.invoice("50.00")
     payment = us.pay("120.00", {one["Id"]: "100.00", two["Id"]: "20.00"})
     assert (payment["UnappliedAmt"], payment["DepositToAccountRef"]) == (0, {"value": "4"})
@@ -25,7 +25,7 @@ def test_payment_settles_invoices(us: Books) -> None:
 
 
 def test_lines_carry_open_balance_and_number(us: Books) -> None:
-    """Reads add LineEx: transaction id, open balance before the payment, the invoice's number (seen live)."""
+    """Reads add LineEx: transaction id, open balance before the payment, the invoice's number (seen live) [seen]."""
     invoice = us.invoice("100.00", DocNumber="P-1")
     payment = us.pay("40.00", {invoice["Id"]: "40.00"})
     values = {row["value"]["Name"]: row["value"]["Value"] for row in payment["Line"][0]["LineEx"]["any"]}
@@ -33,14 +33,17 @@ def test_lines_carry_open_balance_and_number(us: Books) -> None:
 
 
 def test_money_without_lines_is_unapplied(us: Books) -> None:
-    """A payment without Line, and the surplus of an overpayment, stay as UnappliedAmt (seen live)."""
+    """A payment without Line, and the surplus of an overpayment, stay as UnappliedAmt (seen live) [seen]."""
     assert us.pay("75.00")["UnappliedAmt"] == 75
     invoice = us.invoice("100.00")
     assert us.pay("130.00", {invoice["Id"]: "100.00"})["UnappliedAmt"] == 30
 
 
 def test_over_application_is_refused_or_dropped(us: Books) -> None:
-    """More than the open balance on one line: refused; by switch the link is dropped silently (both reported)."""
+    """More than the open balance on one line: refused; by switch the link is dropped silently (both reported).
+
+    [D-err, switch]
+    """
     invoice = us.invoice("100.00")
     us.refused("/payment", payment_body("150.00", {invoice["Id"]: "150.00"}), "6000")
     us.pay("100.00", {invoice["Id"]: "100.00"})
@@ -51,7 +54,7 @@ def test_over_application_is_refused_or_dropped(us: Books) -> None:
 
 
 def test_lines_cannot_use_more_than_the_money(us: Books) -> None:
-    """Lines that add up to more than TotalAmt are refused."""
+    """Lines that add up to more than TotalAmt are refused [D-pay]."""
     invoice = us.invoice("100.00")
     us.refused("/payment", payment_body("60.00", {invoice["Id"]: "80.00"}), "6000")
 
@@ -74,18 +77,21 @@ def test_lines_cannot_use_more_than_the_money(us: Books) -> None:
     ],
 )
 def test_bad_payment_is_refused(us: Books, change: dict[str, object], code: str) -> None:
-    """Missing, unknown and wrong parts each answer their code; nothing is created."""
+    """Missing, unknown and wrong parts each answer their code; nothing is created [D-err]."""
     us.refused("/payment", payment_body("5.00", **change), code)
 
 
 def test_payment_for_another_customer_is_refused(us: Books) -> None:
-    """The payment's customer must be the invoice's (620)."""
+    """The payment's customer must be the invoice's (620) [D-err, D-pay]."""
     invoice = us.invoice(CustomerRef={"value": "2"})
     us.refused("/payment", payment_body("5.00", {invoice["Id"]: "5.00"}), "620")
 
 
 def test_parent_pays_for_sub_customer(us: Books) -> None:
-    """A parent's payment settles a sub-customer's invoice when it is billed with the parent (by switch: always)."""
+    """A parent's payment settles a sub-customer's invoice when it is billed with the parent (by switch: always).
+
+    [D-pay, switch]
+    """
     child = {"DisplayName": "Branch", "Job": True, "ParentRef": {"value": "1"}, "BillWithParent": True}
     branch = us.post("/customer", child)["Customer"]
     invoice = us.invoice(CustomerRef={"value": branch["Id"]})
@@ -98,7 +104,7 @@ def test_parent_pays_for_sub_customer(us: Books) -> None:
 
 
 def test_update_moves_the_allocation(us: Books) -> None:
-    """Applying unapplied money later updates the same payment; taking a line away opens the invoice again."""
+    """Applying unapplied money later updates the same payment; taking a line away opens the invoice again [D-pay]."""
     one, two = us.invoice("100.00"), us.invoice("100.00")
     payment = us.pay("100.00", {one["Id"]: "100.00"})
     body = payment_body("100.00", {two["Id"]: "70.00"}, Id=payment["Id"], SyncToken="0", sparse=True)
@@ -109,7 +115,7 @@ def test_update_moves_the_allocation(us: Books) -> None:
 
 
 def test_sparse_payment_still_names_customer_and_total(us: Books) -> None:
-    """A sparse edit without CustomerRef or TotalAmt is refused (seen live)."""
+    """A sparse edit without CustomerRef or TotalAmt is refused (seen live) [seen]."""
     payment = us.pay("10.00")
     us.refused(
         "/payment", {"Id": payment["Id"], "SyncToken": "0", "sparse": True, "PrivateNote": "x"}, "2020"
@@ -117,7 +123,7 @@ def test_sparse_payment_still_names_customer_and_total(us: Books) -> None:
 
 
 def test_void_opens_the_invoices_again(us: Books) -> None:
-    """operation=update&include=void: amounts at zero, lines gone, memo marked, invoices open."""
+    """operation=update&include=void: amounts at zero, lines gone, memo marked, invoices open [D-pay, seen]."""
     invoice = us.invoice("100.00")
     payment = us.pay("100.00", {invoice["Id"]: "100.00"})
     body = {"Id": payment["Id"], "SyncToken": "0", "sparse": True}
@@ -129,7 +135,7 @@ def test_void_opens_the_invoices_again(us: Books) -> None:
 
 
 def test_void_may_need_the_full_object(us: Books) -> None:
-    """By switch a void without customer and total is refused (docs and live behaviour differ)."""
+    """By switch a void without customer and total is refused (docs and live behaviour differ) [D-pay, seen]."""
     us.switch(payment_void_needs_full_object=True)
     payment = us.pay("10.00")
     body = {"Id": payment["Id"], "SyncToken": "0", "sparse": True}
@@ -139,7 +145,7 @@ def test_void_may_need_the_full_object(us: Books) -> None:
 
 
 def test_deleted_payment_opens_the_invoices_again(us: Books) -> None:
-    """Delete answers the short form and gives every allocation back."""
+    """Delete answers the short form and gives every allocation back [D-pay]."""
     invoice = us.invoice("100.00")
     payment = us.pay("100.00", {invoice["Id"]: "100.00"})
     us.post("/payment", {"Id": payment["Id"], "SyncToken": "0"}, operation="delete")
@@ -147,7 +153,10 @@ def test_deleted_payment_opens_the_invoices_again(us: Books) -> None:
 
 
 def test_deposited_payment_cannot_be_changed(us: Books) -> None:
-    """A payment on a bank deposit links it and answers 6540 to edit, void and delete, until the deposit goes."""
+    """A payment on a bank deposit links it and answers 6540 to edit, void and delete, until the deposit goes.
+
+    [D-err, seen]
+    """
     payment = us.pay("10.00")
     deposit = us.desk("make-deposit", {"payments": [payment["Id"]]})
     now = us.read("Payment", payment["Id"])
@@ -164,7 +173,7 @@ def test_deposited_payment_cannot_be_changed(us: Books) -> None:
 
 
 def test_payments_apply_themselves_by_preference(us: Books) -> None:
-    """With 'automatically apply payments' a payment without lines settles the oldest invoices first."""
+    """With 'automatically apply payments' a payment without lines settles the oldest invoices first [XSD]."""
     us.prefer("SalesFormsPrefs", AutoApplyPayments=True)
     newer, older = us.invoice("50.00", DueDate="2026-05-01"), us.invoice("50.00", DueDate="2026-04-01")
     us.pay("70.00")
@@ -173,7 +182,7 @@ def test_payments_apply_themselves_by_preference(us: Books) -> None:
 
 
 def test_journal_entry_on_receivables_can_be_paid(us: Books) -> None:
-    """A journal entry that debits a customer is paid like an invoice, up to its amount."""
+    """A journal entry that debits a customer is paid like an invoice, up to its amount [D-pay]."""
     ref = {"Type": "Customer", "EntityRef": {"value": "1"}}
     debit = {"PostingType": "Debit", "AccountRef": {"value": "7"}, "Entity": ref}
     credit = {"PostingType": "Credit", "AccountRef": {"value": "1"}}
@@ -190,7 +199,7 @@ def test_journal_entry_on_receivables_can_be_paid(us: Books) -> None:
 
 
 def test_unbalanced_or_nameless_journal_entry_is_refused(us: Books) -> None:
-    """Debits equal credits, and Accounts Receivable needs a customer."""
+    """Debits equal credits, and Accounts Receivable needs a customer [D-err, XSD]."""
     debit = {"PostingType": "Debit", "AccountRef": {"value": "7"}}
     credit = {"PostingType": "Credit", "AccountRef": {"value": "1"}}
 
@@ -210,7 +219,7 @@ def test_unbalanced_or_nameless_journal_entry_is_refused(us: Books) -> None:
     shares=st.lists(st.decimals("0.01", "200", places=2), max_size=3),
 )
 def test_no_cent_is_made_or_lost(us: Books, total: Decimal, shares: list[Decimal]) -> None:
-    """Whatever is paid on whatever: TotalAmt = allocated + UnappliedAmt, or the payment is refused."""
+    """Whatever is paid on whatever: TotalAmt = allocated + UnappliedAmt, or the payment is refused [ours]."""
     invoices = [us.post("/invoice", invoice_body("100.00"))["Invoice"] for _ in shares]
     allocation = {invoice["Id"]: str(share) for invoice, share in zip(invoices, shares, strict=True)}
     answer = us.send("/payment", payment_body(str(total), allocation))

@@ -18,7 +18,7 @@ def ids(response: dict[str, list[dict[str, str]]], entity: str = "Invoice") -> l
 
 
 def test_filters_compare_by_kind(us: Books) -> None:
-    """Numbers, dates, times, references and strings compare as what they are; conditions join with AND."""
+    """Numbers, dates, times, references and strings compare as what they are; conditions join with AND [D-query]."""
     small = us.invoice("10.00", DocNumber="Q-1", TxnDate="2026-01-31")["Id"]
     large = us.invoice("200.00", DocNumber="Q-2", CustomerRef={"value": "2"})["Id"]
     for where, found in {
@@ -39,13 +39,16 @@ def test_filters_compare_by_kind(us: Books) -> None:
 
 
 def test_empty_answer_is_an_empty_object(us: Books) -> None:
-    """No match: QueryResponse is {}; a count of none is 0."""
+    """No match: QueryResponse is {}; a count of none is 0 [D-query]."""
     assert us.query("SELECT * FROM Invoice") == {}
     assert us.query("SELECT COUNT(*) FROM Invoice") == {"totalCount": 0}
 
 
 def test_paging_and_order(us: Books) -> None:
-    """1-based STARTPOSITION, MAXRESULTS up to 1000, a default page of 100, ORDERBY or ORDER BY, COUNT of all."""
+    """1-based STARTPOSITION, MAXRESULTS up to 1000, a default page of 100, ORDERBY or ORDER BY, COUNT of all.
+
+    [D-query]
+    """
     for row in range(105):
         us.post("/class", {"Name": f"Class {row:03d}"})
     assert us.query("select count(*) from Class")["totalCount"] == 107
@@ -59,7 +62,7 @@ def test_paging_and_order(us: Books) -> None:
 
 
 def test_default_order_of_documents_is_a_switch(us: Books) -> None:
-    """Without ORDERBY the order is undocumented: newest first by default, oldest first by switch."""
+    """Without ORDERBY the order is undocumented: newest first by default, oldest first by switch [switch]."""
     one, two = us.invoice()["Id"], us.invoice()["Id"]
     assert ids(us.query("SELECT * FROM Invoice")) == [two, one]
     us.switch(query_default_order="oldest")
@@ -94,12 +97,15 @@ def test_default_order_of_documents_is_a_switch(us: Books) -> None:
     ],
 )
 def test_bad_statement_is_refused(us: Books, statement: str, code: str) -> None:
-    """Grammar answers 4000, fields and values that cannot be queried 4001, known but unmodelled entities so."""
+    """Grammar answers 4000, fields and values that cannot be queried 4001, known but unmodelled entities so.
+
+    [D-query, seen]
+    """
     assert us.query_refused(statement) == code
 
 
 def test_statement_in_the_body(us: Books) -> None:
-    """POST /query takes the statement as application/text; JSON is not the type for it."""
+    """POST /query takes the statement as application/text; JSON is not the type for it [D-query]."""
     headers = {"Content-Type": "application/text"}
     answer = us.raw("POST", "/query", data="SELECT * FROM Term WHERE Name = 'Net 30'", headers=headers)
     assert answer.json()["QueryResponse"]["Term"][0]["DueDays"] == 30
@@ -108,7 +114,7 @@ def test_statement_in_the_body(us: Books) -> None:
 
 
 def test_case_of_strings_is_a_switch(us: Books) -> None:
-    """Comparing strings ignores case by default; by switch it does not (undocumented)."""
+    """Comparing strings ignores case by default; by switch it does not (undocumented) [switch]."""
     assert us.query("SELECT * FROM Customer WHERE DisplayName = 'COOL cars'") != {}
     us.switch(query_ignores_case=False)
     assert us.query("SELECT * FROM Customer WHERE DisplayName = 'COOL cars'") == {}
@@ -117,14 +123,14 @@ def test_case_of_strings_is_a_switch(us: Books) -> None:
 
 
 def test_lag_hides_what_is_new(us: Books) -> None:
-    """By switch a query sees changes only after a while: there is no promise of read-your-writes."""
+    """By switch a query sees changes only after a while: there is no promise of read-your-writes [switch]."""
     us.switch(query_lag_seconds=3600)
     us.invoice()
     assert us.query("SELECT * FROM Invoice") == {}
 
 
 def test_singles_can_be_queried(us: Books) -> None:
-    """CompanyInfo and Preferences answer to queries as well as to reads; Country is three letters."""
+    """CompanyInfo and Preferences answer to queries as well as to reads; Country is three letters [D-query]."""
     assert us.query("SELECT * FROM CompanyInfo")["CompanyInfo"][0]["Country"] == "USA"
     assert us.get(f"/companyinfo/{us.realm}")["CompanyInfo"]["CompanyName"].startswith("Sandbox Company")
     assert (
@@ -140,7 +146,7 @@ def test_singles_can_be_queried(us: Books) -> None:
     )
 )
 def test_every_name_is_found_again(us: Books, name: str) -> None:
-    """A name with quotes, backslashes or any script is found by a statement that escapes it."""
+    """A name with quotes, backslashes or any script is found by a statement that escapes it [D-query]."""
     answer = us.send("/customer", {"DisplayName": name})
     if answer.status_code == 400:
         assert answer.json()["Fault"]["Error"][0]["code"] in ("2020", "6240", "2050")

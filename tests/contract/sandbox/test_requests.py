@@ -23,7 +23,7 @@ def code_of(answer: requests.Response) -> str:
 
 
 def test_replies_carry_tid_and_pacific_time(us: Books) -> None:
-    """intuit_tid on every answer (refusals too); the envelope's time has milliseconds and Pacific's offset."""
+    """intuit_tid on every answer (refusals too); the envelope's time has milliseconds and Pacific's offset [seen]."""
     good, bad = us.raw("GET", "/term/4"), us.raw("GET", "/term/999")
     assert good.headers["intuit_tid"] != bad.headers["intuit_tid"]
     for answer in (good, bad):
@@ -33,21 +33,21 @@ def test_replies_carry_tid_and_pacific_time(us: Books) -> None:
 
 
 def test_numbers_are_plain(us: Books) -> None:
-    """Amounts are JSON numbers with cents, never strings or exponents."""
+    """Amounts are JSON numbers with cents, never strings or exponents [seen]."""
     invoice = us.invoice("1234567.80")
     text = us.raw("GET", f"/invoice/{invoice['Id']}").text
     assert '"TotalAmt":1234567.80,' in text
 
 
 def test_replies_are_json_only_when_asked(us: Books) -> None:
-    """Intuit answers XML unless Accept says JSON; the sandbox models JSON only and says so."""
+    """Intuit answers XML unless Accept says JSON; the sandbox models JSON only and says so [D-rest]."""
     assert code_of(us.raw("GET", "/term/4", headers={"Accept": "*/*"})) == "sandbox-not-modelled"
     answer = us.raw("POST", "/invoice", data="{}", headers={"Content-Type": "text/xml"})
     assert code_of(answer) == "sandbox-not-modelled"
 
 
 def test_unreadable_bodies_are_refused(us: Books) -> None:
-    """A body that is not JSON, or not an object, answers 2010."""
+    """A body that is not JSON, or not an object, answers 2010 [D-err]."""
     assert code_of(us.raw("POST", "/invoice", data="{", headers=JSON_TYPE)) == "2010"
     assert code_of(us.raw("POST", "/invoice", data="[]", headers=JSON_TYPE)) == "2010"
     us.refused("/invoice", invoice_body(Line={"Amount": 1}), "2010")
@@ -68,23 +68,26 @@ def test_unreadable_bodies_are_refused(us: Books) -> None:
     ],
 )
 def test_unknown_requests_are_refused(us: Books, path: str, status: int, code: str) -> None:
-    """Unknown paths are Intuit's refusal; known but unmodelled ones are the sandbox's, by name."""
+    """Unknown paths are Intuit's refusal; known but unmodelled ones are the sandbox's, by name [D-rest]."""
     answer = us.raw("GET", path)
     assert (answer.status_code, code_of(answer)) == (status, code)
 
 
 def test_old_minor_versions_count_as_75(us: Books) -> None:
-    """Versions below 75 are accepted and mean 75 (since 2025-08-01)."""
+    """Versions below 75 are accepted and mean 75 (since 2025-08-01) [D-minor]."""
     assert us.get("/term/4", minorversion=4)["Term"] == us.get("/term/4", minorversion=75)["Term"]
 
 
 def test_no_other_verbs(us: Books) -> None:
-    """There is no PUT, PATCH or DELETE."""
+    """There is no PUT, PATCH or DELETE [D-rest]."""
     assert us.raw("DELETE", "/invoice/1").status_code == 405
 
 
 def test_same_requestid_same_reply(us: Books) -> None:
-    """A repeated requestid answers the first reply, byte for byte, and makes nothing new - whatever the body."""
+    """A repeated requestid answers the first reply, byte for byte, and makes nothing new - whatever the body.
+
+    [D-field]
+    """
     body = invoice_body(DocNumber="R-1")
     first = us.send("/invoice", body, requestid="r1")
     again = us.send("/invoice", body, requestid="r1")
@@ -96,7 +99,7 @@ def test_same_requestid_same_reply(us: Books) -> None:
 
 
 def test_replay_after_delete_names_a_dead_id(us: Books) -> None:
-    """The stored reply is replayed even after the object was deleted: its Id is dead (seen live)."""
+    """The stored reply is replayed even after the object was deleted: its Id is dead (seen live) [seen]."""
     invoice = us.post("/invoice", invoice_body(), requestid="r2")["Invoice"]
     us.desk("delete", {"entity": "Invoice", "id": invoice["Id"]})
     assert us.post("/invoice", invoice_body(), requestid="r2")["Invoice"]["Id"] == invoice["Id"]
@@ -104,7 +107,7 @@ def test_replay_after_delete_names_a_dead_id(us: Books) -> None:
 
 
 def test_refusals_are_remembered_by_switch(us: Books) -> None:
-    """Default: a refused id may be used again. Switch: the refusal is replayed (undocumented)."""
+    """Default: a refused id may be used again. Switch: the refusal is replayed (undocumented) [switch]."""
     wrong = invoice_body(CustomerRef={"value": "999"})
     assert code_of(us.send("/invoice", wrong, requestid="r3")) == "2500"
     us.post("/invoice", invoice_body(), requestid="r3")
@@ -114,7 +117,10 @@ def test_refusals_are_remembered_by_switch(us: Books) -> None:
 
 
 def test_ids_are_forgotten_by_switch(us: Books) -> None:
-    """By switch only the last N ids are known: an older one makes a second object (retention is undocumented)."""
+    """By switch only the last N ids are known: an older one makes a second object (retention is undocumented).
+
+    [switch]
+    """
     us.switch(requestid_forgets_after=2)
     for requestid in ("a", "b", "c", "a"):
         us.post("/invoice", invoice_body(), requestid=requestid)
@@ -122,7 +128,7 @@ def test_ids_are_forgotten_by_switch(us: Books) -> None:
 
 
 def test_ids_are_forgotten_after_a_while(own_sandbox: Sandbox) -> None:
-    """By switch an id is known for some seconds only: after an outage its replay makes a second object."""
+    """By switch an id is known for some seconds only: after an outage its replay makes a second object [switch]."""
     books = open_books(own_sandbox, switches={"requestid_forgets_after_seconds": 600})
     books.post("/invoice", invoice_body(), requestid="a")
     books.control("POST", "/clock", {"seconds": 599})
@@ -134,7 +140,7 @@ def test_ids_are_forgotten_after_a_while(own_sandbox: Sandbox) -> None:
 
 
 def test_requestid_has_fifty_characters(us: Books) -> None:
-    """A longer id answers 2130."""
+    """A longer id answers 2130 [D-field, D-err]."""
     us.post("/invoice", invoice_body(), requestid="x" * 50)
     us.refused("/invoice", invoice_body(), "2130", requestid="x" * 51)
 
@@ -148,7 +154,7 @@ def batch(us: Books, *items: dict[str, Any], **parameters: Any) -> list[dict[str
 
 
 def test_batch_items_stand_alone(us: Books) -> None:
-    """Items run in order; a refused one carries its Fault and does not stop the others."""
+    """Items run in order; a refused one carries its Fault and does not stop the others [D-field]."""
     good = {"bId": "1", "operation": "create", "Invoice": invoice_body()}
     bad = {"bId": "2", "operation": "create", "Invoice": invoice_body(CustomerRef={"value": "999"})}
     question = {"bId": "3", "Query": "SELECT COUNT(*) FROM Invoice"}
@@ -162,7 +168,7 @@ def test_batch_items_stand_alone(us: Books) -> None:
 
 
 def test_batch_has_a_size(us: Books) -> None:
-    """More than 30 items answer 1040 (configurable: Intuit's pages disagree)."""
+    """More than 30 items answer 1040 (configurable: Intuit's pages disagree) [D-field, D-lim]."""
     item = {"bId": "1", "Query": "SELECT COUNT(*) FROM Invoice"}
     us.refused("/batch", {"BatchItemRequest": [item] * 31}, "1040")
     us.switch(batch_size=10)
@@ -170,7 +176,7 @@ def test_batch_has_a_size(us: Books) -> None:
 
 
 def test_batch_replays_as_a_whole(us: Books) -> None:
-    """A batch with a requestid is replayed; its id has at most 36 characters and each bId at most 10."""
+    """A batch with a requestid is replayed; its id has at most 36 characters and each bId at most 10 [D-field]."""
     item = {"bId": "1", "operation": "create", "Invoice": invoice_body()}
     assert batch(us, item, requestid="b1") == batch(us, item, requestid="b1")
     us.refused("/batch", {"BatchItemRequest": [item]}, "2130", requestid="x" * 37)
@@ -178,7 +184,7 @@ def test_batch_replays_as_a_whole(us: Books) -> None:
 
 
 def test_latin1_only_by_switch(us: Books) -> None:
-    """By switch a US company refuses characters outside ISO-8859-1 with 500 (documented; peers send UTF-8)."""
+    """By switch a US company refuses characters outside ISO-8859-1 with 500 (documented; peers send UTF-8) [D-err]."""
     us.invoice(PrivateNote="Zürich 東京 🙂")
     us.switch(us_latin1_only=True)
     us.invoice(PrivateNote="Zürich")
@@ -187,6 +193,6 @@ def test_latin1_only_by_switch(us: Books) -> None:
 
 
 def test_unknown_fields_of_lists_in_batches_are_named(us: Books) -> None:
-    """A batch item of an unmodelled entity says so."""
+    """A batch item of an unmodelled entity says so [ours]."""
     answers = batch(us, {"bId": "1", "operation": "create", "Estimate": {}})
     assert answers[0]["Fault"]["Error"][0]["code"] == "sandbox-not-modelled"

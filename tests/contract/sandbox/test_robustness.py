@@ -1,4 +1,7 @@
-"""Whatever is sent, the sandbox answers as an API: a reply or a fault, never a crash, never half a change."""
+"""Whatever is sent, the sandbox answers as an API: a reply or a fault, never a crash, never half a change.
+
+Source: https://developer.intuit.com/app/developer/qbo/docs/develop/troubleshooting/error-codes.
+"""
 
 from __future__ import annotations
 
@@ -107,7 +110,10 @@ def books(request: pytest.FixtureRequest, open_company: Callable[..., Books]) ->
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_spoiled_bodies_get_an_answer(books: Books, data: st.DataObject) -> None:
-    """A body with junk in one place is carried out or refused; a refusal changes nothing; the books still foot."""
+    """A body with junk in one place is carried out or refused; a refusal changes nothing; the books still foot.
+
+    [ours]
+    """
     name = data.draw(st.sampled_from(sorted(BODIES)))
     body = dict(BODIES[name])
     mode = data.draw(st.sampled_from(["", "TaxExcluded", "NotApplicable"]))
@@ -173,7 +179,7 @@ WORDS = (
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(words=st.lists(st.sampled_from(WORDS), max_size=12))
 def test_any_statement_gets_an_answer(us: Books, words: list[str]) -> None:
-    """Any row of words is answered, or refused with 4000 or 4001."""
+    """Any row of words is answered, or refused with 4000 or 4001 [D-query]."""
     answer = us.raw("GET", "/query", params={"query": "SELECT * FROM Invoice WHERE " + " ".join(words)})
     if answer.status_code != 200:
         assert answer.status_code == 400

@@ -1,4 +1,7 @@
-"""Speed: a fleet's benchmark must measure the fleet, not the sandbox."""
+"""Speed: a fleet's benchmark must measure the fleet, not the sandbox.
+
+Source: ours: what a benchmark needs of its counterpart.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ INVOICES = 400
 
 
 def test_an_invoice_costs_little_time_of_the_processor() -> None:
-    """300 invoices of five taxed lines a second on half a core: at most 1.66 ms of processor time each."""
+    """300 invoices of five taxed lines a second on half a core: at most 1.66 ms of processor time each [ours]."""
     realm = DEFAULT_COMPANIES[0].realm
     process = subprocess.Popen([sys.executable, "-m", "services.sandbox"], stdout=subprocess.PIPE)
     assert process.stdout is not None

@@ -1,4 +1,7 @@
-"""The state file: books, tokens, replies, switches and clock survive a restart - and a SIGKILL."""
+"""The state file: books, tokens, replies, switches and clock survive a restart - and a SIGKILL.
+
+Source: ours: docs/sandbox.md says what a state file keeps.
+"""
 
 from __future__ import annotations
 
@@ -68,7 +71,7 @@ def invoice(number: str) -> dict[str, Any]:
 
 
 def test_everything_survives_a_kill(tmp_path: Path) -> None:
-    """After SIGKILL: same objects, history, tokens, replies, switches, preferences and clock; ids go on."""
+    """After SIGKILL: same objects, history, tokens, replies, switches, preferences and clock; ids go on [ours]."""
     state = tmp_path / "books.jsonl"
     with started(state, signal.SIGKILL) as first:
         tokens = first.control("POST", "/tokens", {"client_id": CLIENT, "realm": REALM})
@@ -103,7 +106,7 @@ def test_everything_survives_a_kill(tmp_path: Path) -> None:
 
 
 def test_torn_last_line_is_dropped(tmp_path: Path) -> None:
-    """A line without its end (power cut) is forgotten; what was written before it stays, and writing goes on."""
+    """A line without its end (power cut) is forgotten; what was written before it stays, and writing goes on [ours]."""
     state = tmp_path / "books.jsonl"
     World(Settings(state=state)).journal.close()
     whole = state.read_bytes()
@@ -116,7 +119,7 @@ def test_torn_last_line_is_dropped(tmp_path: Path) -> None:
 
 
 def test_a_commit_and_its_reply_are_one_line(tmp_path: Path) -> None:
-    """What a request did and the reply for its requestid are kept together: a kill cannot separate them."""
+    """What a request did and the reply for its requestid are kept together: a kill cannot separate them [ours]."""
     state = tmp_path / "books.jsonl"
     with started(state, signal.SIGTERM) as process:
         token = process.control("POST", "/tokens", {"client_id": CLIENT, "realm": REALM})["access_token"]
@@ -129,7 +132,7 @@ def test_a_commit_and_its_reply_are_one_line(tmp_path: Path) -> None:
 
 
 def test_reset_forgets(tmp_path: Path) -> None:
-    """A reset brings back the first day, in the file too."""
+    """A reset brings back the first day, in the file too [ours]."""
     state = tmp_path / "books.jsonl"
     with started(state, signal.SIGTERM) as process:
         process.control("POST", "/companies", {"realm": "77"})
@@ -141,7 +144,7 @@ def test_reset_forgets(tmp_path: Path) -> None:
 
 
 def test_companies_from_the_command_line(tmp_path: Path) -> None:
-    """--realms opens the named companies instead of the default ones."""
+    """--realms opens the named companies instead of the default ones [ours]."""
     with started(tmp_path / "s", signal.SIGTERM, "--realms", "11", "12:CA", "13:AU:Down under") as process:
         companies = {
             row["realm"]: (row["country"], row["name"]) for row in process.control("GET", "/")["companies"]

@@ -23,7 +23,7 @@ def us_tax(total: str | None = None, code: str = "2") -> dict[str, Any]:
 
 
 def test_us_tax_is_computed_from_the_documents_code(us: Books) -> None:
-    """TAX lines are taxed with the code in TxnTaxDetail; NON lines are not."""
+    """TAX lines are taxed with the code in TxnTaxDetail; NON lines are not [D-tax]."""
     invoice = us.invoice(Line=TAXED, TxnTaxDetail=us_tax())
     assert (invoice["TxnTaxDetail"]["TotalTax"], invoice["TotalAmt"]) == (8, 158)
     detail = invoice["TxnTaxDetail"]["TaxLine"][0]["TaxLineDetail"]
@@ -31,7 +31,7 @@ def test_us_tax_is_computed_from_the_documents_code(us: Books) -> None:
 
 
 def test_supplied_total_is_honoured_or_recomputed(us: Books) -> None:
-    """A TotalTax of our own stands (default) or is computed again (switch): compare the reply's total."""
+    """A TotalTax of our own stands (default) or is computed again (switch): compare the reply's total [switch]."""
     body = {"Line": TAXED, "TxnTaxDetail": us_tax("8.01")}
     assert us.invoice(**body)["TotalAmt"] == Decimal("158.01")
     us.switch(supplied_tax="recompute")
@@ -39,21 +39,21 @@ def test_supplied_total_is_honoured_or_recomputed(us: Books) -> None:
 
 
 def test_no_code_no_tax(us: Books) -> None:
-    """Without TxnTaxCodeRef nothing is taxed, unless the customer has a default code."""
+    """Without TxnTaxCodeRef nothing is taxed, unless the customer has a default code [D-tax]."""
     assert us.invoice(Line=TAXED)["TotalAmt"] == 150
     us.desk("edit", {"entity": "Customer", "id": "1", "changes": {"DefaultTaxCodeRef": {"value": "3"}}})
     assert us.invoice(Line=TAXED)["TotalAmt"] == Decimal("159.10")
 
 
 def test_us_line_codes_are_tax_or_non(us: Books) -> None:
-    """Any other code on a US line answers 6100; TAX or NON as the document's code answers 6160."""
+    """Any other code on a US line answers 6100; TAX or NON as the document's code answers 6160 [D-tax, D-err]."""
     us.refused("/invoice", invoice_body(Line=[sales_line("1.00", "2")]), "6100")
     us.refused("/invoice", invoice_body(TxnTaxDetail=us_tax(code="TAX")), "6160")
     us.refused("/invoice", invoice_body(TxnTaxDetail=us_tax(code="99")), "2500")
 
 
 def test_missing_line_code(us: Books) -> None:
-    """A line without TaxCodeRef is NON (seen live) or TAX (documented), by switch: always send it."""
+    """A line without TaxCodeRef is NON (seen live) or TAX (documented), by switch: always send it [D-inv, seen]."""
     line = sales_line("10.00")
     del line["SalesItemLineDetail"]["TaxCodeRef"]
     body = {"Line": [line], "TxnTaxDetail": us_tax()}
@@ -63,18 +63,18 @@ def test_missing_line_code(us: Books) -> None:
 
 
 def test_global_tax_calculation_is_refused_in_the_us(us: Books) -> None:
-    """GlobalTaxCalculation must not be sent to a US company."""
+    """GlobalTaxCalculation must not be sent to a US company [D-inv]."""
     us.refused("/invoice", invoice_body(GlobalTaxCalculation="TaxExcluded"), "6000")
 
 
 def test_tax_detail_is_ignored_when_sales_tax_is_off(us: Books) -> None:
-    """A company that does not use sales tax ignores TxnTaxDetail."""
+    """A company that does not use sales tax ignores TxnTaxDetail [D-inv]."""
     us.prefer("TaxPrefs", UsingSalesTax=False)
     assert us.invoice(Line=TAXED, TxnTaxDetail=us_tax("8.00"))["TotalAmt"] == 150
 
 
 def test_automated_sales_tax_decides_by_address(us: Books) -> None:
-    """AST computes its own tax; zero without an address (seen live); an override needs code and total."""
+    """AST computes its own tax; zero without an address (seen live); an override needs code and total [D-tax, seen]."""
     us.prefer("TaxPrefs", PartnerTaxEnabled=True)
     assert us.invoice(Line=TAXED)["TxnTaxDetail"]["TotalTax"] == Decimal("8.25")
     bare = us.post("/customer", {"DisplayName": "No address"})["Customer"]["Id"]
@@ -87,7 +87,7 @@ def test_automated_sales_tax_decides_by_address(us: Books) -> None:
 
 
 def test_discount_reduces_the_taxed_base_only_when_asked(us: Books) -> None:
-    """ApplyTaxAfterDiscount false: tax on the full lines; true: on what the discount leaves."""
+    """ApplyTaxAfterDiscount false: tax on the full lines; true: on what the discount leaves [D-tax]."""
     discount = {
         "DetailType": "DiscountLineDetail",
         "Amount": 10,
@@ -99,7 +99,7 @@ def test_discount_reduces_the_taxed_base_only_when_asked(us: Books) -> None:
 
 
 def test_elsewhere_every_line_has_a_code(gb: Books) -> None:
-    """Outside the US: GlobalTaxCalculation is required and every line needs a code of the company."""
+    """Outside the US: GlobalTaxCalculation is required and every line needs a code of the company [D-tax, D-err]."""
     gb.refused("/invoice", invoice_body(Line=[sales_line("1.00", "2")]), "2020")
     bare = sales_line("1.00")
     del bare["SalesItemLineDetail"]["TaxCodeRef"]
@@ -114,7 +114,7 @@ def test_elsewhere_every_line_has_a_code(gb: Books) -> None:
 
 
 def test_elsewhere_tax_is_one_line_a_rate(gb: Books) -> None:
-    """Tax is summed by rate; a supplied TaxLine stands (default) or is computed again (switch)."""
+    """Tax is summed by rate; a supplied TaxLine stands (default) or is computed again (switch) [D-tax, switch]."""
     lines = [
         sales_line("10.03", "2"),
         sales_line("10.03", "2"),
@@ -140,7 +140,7 @@ def test_elsewhere_tax_is_one_line_a_rate(gb: Books) -> None:
 
 
 def test_not_applicable_takes_neither_codes_nor_tax(gb: Books) -> None:
-    """NotApplicable with a line code answers 6230, with a tax detail 6170; without both it is fine."""
+    """NotApplicable with a line code answers 6230, with a tax detail 6170; without both it is fine [D-tax, D-err]."""
     bare = sales_line("10.00")
     del bare["SalesItemLineDetail"]["TaxCodeRef"]
     none = {"GlobalTaxCalculation": "NotApplicable"}
@@ -151,13 +151,13 @@ def test_not_applicable_takes_neither_codes_nor_tax(gb: Books) -> None:
 
 @pytest.mark.parametrize("statement", ["SELECT * FROM TaxCode", "SELECT * FROM TaxCode WHERE Active = true"])
 def test_pseudo_codes_have_no_active_field(us: Books, statement: str) -> None:
-    """TAX and NON come with every list of tax codes, and vanish when Active is asked for."""
+    """TAX and NON come with every list of tax codes, and vanish when Active is asked for [seen]."""
     names = {row["Name"] for row in us.query(statement)["TaxCode"]}
     assert ({"TAX", "NON"} <= names) == ("Active" not in statement)
 
 
 def test_a_taxed_document_takes_750_lines(us: Books) -> None:
-    """Taxable transactions take at most 750 lines; untaxed ones more."""
+    """Taxable transactions take at most 750 lines; untaxed ones more [D-inv]."""
     lines = [sales_line("1.00", "TAX")] * 751
     us.refused("/invoice", invoice_body(Line=lines, TxnTaxDetail=us_tax()), "6000")
     us.invoice(Line=lines)

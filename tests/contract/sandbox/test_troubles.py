@@ -1,4 +1,8 @@
-"""The bad day: each trouble does to a request what it says, and only to the requests it names."""
+"""The bad day: each trouble does to a request what it says, and only to the requests it names.
+
+Source: https://developer.intuit.com/app/developer/qbo/docs/develop/troubleshooting/error-codes and answers seen live;
+what cuts and hangs is ours.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,10 @@ def count(us: Books) -> int:
 
 
 def test_cut_before_and_after_the_commit(us: Books) -> None:
-    """Cut before: connection closed, nothing done. Cut after: done, no answer; the replay finds the reply."""
+    """Cut before: connection closed, nothing done. Cut after: done, no answer; the replay finds the reply.
+
+    [D-field, ours]
+    """
     us.trouble("cut_before", entity="Invoice", times=1)
     with pytest.raises(requests.ConnectionError):
         us.send("/invoice", invoice_body(), requestid="t1")
@@ -30,7 +37,7 @@ def test_cut_before_and_after_the_commit(us: Books) -> None:
 
 
 def test_cut_within_the_answer(us: Books) -> None:
-    """Half of an answer arrives: the client must not take it for a whole one."""
+    """Half of an answer arrives: the client must not take it for a whole one [ours]."""
     us.trouble("cut_within", times=1)
     with pytest.raises(requests.exceptions.ChunkedEncodingError):
         us.send("/invoice", invoice_body())
@@ -39,7 +46,7 @@ def test_cut_within_the_answer(us: Books) -> None:
 
 @pytest.mark.parametrize(("kind", "done"), [("hang_before", 0), ("hang_after", 1)])
 def test_hang(us: Books, kind: str, done: int) -> None:
-    """No answer until the client gives up; with `seconds` the connection is cut by itself."""
+    """No answer until the client gives up; with `seconds` the connection is cut by itself [ours]."""
     us.trouble(kind, times=1)
     with pytest.raises(requests.ReadTimeout):
         us.session.post(
@@ -76,7 +83,7 @@ def invoice_body_floats() -> dict[str, object]:
     ],
 )
 def test_refusing_troubles(us: Books, rule: dict[str, object], status: int, text: str) -> None:
-    """Each refusing trouble answers its status and body, and nothing is done."""
+    """Each refusing trouble answers its status and body, and nothing is done [D-err, seen]."""
     us.control("POST", "/troubles", {"realm": us.realm, **rule})
     answer = us.send("/invoice", invoice_body())
     assert answer.status_code == status
@@ -85,13 +92,13 @@ def test_refusing_troubles(us: Books, rule: dict[str, object], status: int, text
 
 
 def test_retry_after_on_a_throttle(us: Books) -> None:
-    """A throttle may carry Retry-After (no public transcript shows one)."""
+    """A throttle may carry Retry-After (no public transcript shows one) [D-lim, switch]."""
     us.trouble("throttle", retry_after=3)
     assert us.raw("GET", "/term/4").headers["retry-after"] == "3"
 
 
 def test_rules_hit_what_they_name(us: Books, open_company: object) -> None:
-    """Realm, method, entity, operation, path, skip and times narrow a rule."""
+    """Realm, method, entity, operation, path, skip and times narrow a rule [ours]."""
     rule = us.trouble("server_error", entity="invoice", operation="update", method="POST", skip=1, times=1)
     invoice = us.invoice()
     body = {"Id": invoice["Id"], "sparse": True, "PrivateNote": "x"}
@@ -105,7 +112,7 @@ def test_rules_hit_what_they_name(us: Books, open_company: object) -> None:
 
 
 def test_probability_is_repeatable(us: Books) -> None:
-    """Chance comes from the sandbox's seed; never means never, always means always."""
+    """Chance comes from the sandbox's seed; never means never, always means always [ours]."""
     us.trouble("server_error", probability=0.0)
     assert us.raw("GET", "/term/4").status_code == 200
     us.trouble("server_error", probability=1.0)
@@ -113,7 +120,7 @@ def test_probability_is_repeatable(us: Books) -> None:
 
 
 def test_latency(us: Books) -> None:
-    """A latency rule delays the answer by at least its seconds."""
+    """A latency rule delays the answer by at least its seconds [ours]."""
     us.trouble("latency", seconds=0.2, jitter_seconds=0.01)
     begin = time.monotonic()
     us.get("/term/4")
@@ -121,7 +128,7 @@ def test_latency(us: Books) -> None:
 
 
 def test_a_rule_can_be_lifted(us: Books) -> None:
-    """Deleting a rule ends it; an unknown id answers 404."""
+    """Deleting a rule ends it; an unknown id answers 404 [ours]."""
     rule = us.trouble("server_error")
     us.control("DELETE", f"/troubles/{rule['id']}")
     us.get("/term/4")
@@ -129,7 +136,7 @@ def test_a_rule_can_be_lifted(us: Books) -> None:
 
 
 def test_token_endpoint_has_bad_days_too(us: Books) -> None:
-    """Troubles named `oauth` hit the token endpoint: an answer lost after the tokens were made."""
+    """Troubles named `oauth` hit the token endpoint: an answer lost after the tokens were made [ours]."""
     us.trouble("cut_after", entity="oauth", operation="refresh_token", times=1)
     address = f"{us.sandbox.addresses.api}/oauth2/v1/tokens/bearer"
     form = {"grant_type": "refresh_token", "refresh_token": us.tokens["refresh_token"]}

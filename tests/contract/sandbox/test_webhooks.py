@@ -82,7 +82,7 @@ def register(books: Books, endpoint: Endpoint, form: str = "cloudevents") -> Non
 
 
 def test_cloud_events(books: Books, endpoint: Endpoint) -> None:
-    """One event for each change, with type, entity, company, nanoseconds and empty data."""
+    """One event for each change, with type, entity, company, nanoseconds and empty data [B-event]."""
     invoice = books.invoice()
     event = eventually(endpoint.events)[0]
     assert event["type"] == "qbo.invoice.created.v1"
@@ -97,7 +97,7 @@ def test_cloud_events(books: Books, endpoint: Endpoint) -> None:
 
 
 def test_signature_is_over_the_raw_body(books: Books, endpoint: Endpoint) -> None:
-    """intuit-signature is base64(HMAC-SHA256(verifier token, body))."""
+    """intuit-signature is base64(HMAC-SHA256(verifier token, body)) [D-hook]."""
     books.invoice()
     headers, body = eventually(lambda: endpoint.posts)[0]
     expected = hmac.new(VERIFIER.encode(), body, hashlib.sha256).digest()
@@ -105,7 +105,7 @@ def test_signature_is_over_the_raw_body(books: Books, endpoint: Endpoint) -> Non
 
 
 def test_legacy_format(books: Books, endpoint: Endpoint) -> None:
-    """The older format groups by company and names entity and operation."""
+    """The older format groups by company and names entity and operation [B-event]."""
     register(books, endpoint, "legacy")
     invoice = books.invoice()
     body = json.loads(eventually(lambda: endpoint.posts)[0][1])
@@ -117,7 +117,10 @@ def test_legacy_format(books: Books, endpoint: Endpoint) -> None:
 
 
 def test_verbs(books: Books, endpoint: Endpoint) -> None:
-    """Create, update, void, delete and merge each say so; a merge names the survivor and the vanished id."""
+    """Create, update, void, delete and merge each say so; a merge names the survivor and the vanished id.
+
+    [D-hook, B-event]
+    """
     first, second = books.invoice(), books.invoice()
     books.post("/invoice", {"Id": first["Id"], "SyncToken": "0", "sparse": True, "PrivateNote": "x"})
     books.post("/invoice", {"Id": first["Id"], "SyncToken": "1"}, operation="void")
@@ -131,7 +134,7 @@ def test_verbs(books: Books, endpoint: Endpoint) -> None:
 
 
 def test_tax_codes_and_company_info_are_silent(books: Books, endpoint: Endpoint) -> None:
-    """There are no webhooks for TaxCode and CompanyInfo, but for Preferences there are."""
+    """There are no webhooks for TaxCode and CompanyInfo, but for Preferences there are [D-hook]."""
     books.desk("edit", {"entity": "TaxCode", "id": "3", "changes": {"Active": False}})
     books.desk("edit", {"entity": "CompanyInfo", "id": "1", "changes": {"CompanyName": "New"}})
     books.prefer("SalesFormsPrefs", AutoApplyCredit=True)
@@ -140,7 +143,7 @@ def test_tax_codes_and_company_info_are_silent(books: Books, endpoint: Endpoint)
 
 
 def test_retries_hold_back_later_events(books: Books, endpoint: Endpoint) -> None:
-    """Without a 200 the same events come again after 10 s, then 20 s; later ones wait behind them."""
+    """Without a 200 the same events come again after 10 s, then 20 s; later ones wait behind them [D-hook]."""
     endpoint.status = 500
     first = books.invoice()
     eventually(lambda: len(endpoint.posts) == 1)
@@ -158,7 +161,7 @@ def test_retries_hold_back_later_events(books: Books, endpoint: Endpoint) -> Non
 
 
 def test_notices_may_be_lost_or_doubled(books: Books, endpoint: Endpoint) -> None:
-    """Delivery is not guaranteed: troubles lose a notice or send it twice with the same id."""
+    """Delivery is not guaranteed: troubles lose a notice or send it twice with the same id [D-hook]."""
     books.trouble("lose", entity="webhook", times=1)
     books.invoice()
     books.trouble("double", entity="webhook", times=1)
@@ -169,7 +172,7 @@ def test_notices_may_be_lost_or_doubled(books: Books, endpoint: Endpoint) -> Non
 
 
 def test_only_connected_companies_are_told_about(books: Books, endpoint: Endpoint) -> None:
-    """After a disconnect an app hears nothing of the company."""
+    """After a disconnect an app hears nothing of the company [D-hook]."""
     books.control("POST", f"/companies/{books.realm}/tokens", {"action": "revoke"})
     books.desk("edit", {"entity": "Customer", "id": "1", "changes": {"Notes": "x"}})
     books.authorize()
