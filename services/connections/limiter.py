@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 
 from services.database import Database
 from services.database.engine import ALL_TENANTS
+from services.database.statement import Statement
 from services.ledger.take import LONGEST_SLOT_WAIT
 from services.mapping.settings import Settings
 from services.quickbooks.errors import Throttled
@@ -30,7 +31,7 @@ HORIZON = LONGEST_SLOT_WAIT
 
 _SHARE = Settings.model_fields["limiter_share"].default
 
-_RESERVE = text(
+_RESERVE = Statement(
     """SELECT limiter_reserve_v1(l.company_id, :batch, :call_interval / s.share, :batch_interval / s.share,
                                  :horizon, CAST(:moment AS timestamptz))
          FROM company_limiter l
@@ -62,8 +63,8 @@ def reserve(
     More than `HORIZON` seconds: no slot was taken, come back then. `moment` replaces the database's clock.
     Raises LookupError for a company that was never connected.
     """
-    seconds: float | None = connection.execute(
-        _RESERVE,
+    found = _RESERVE.first(
+        connection,
         {
             "company": company_id,
             "batch": kind == "batch",
@@ -73,9 +74,10 @@ def reserve(
             "horizon": HORIZON,
             "moment": moment,
         },
-    ).scalar()
-    if seconds is None:
+    )
+    if found is None:
         raise LookupError(f"company {company_id} was never connected")
+    seconds: float = found[0]
     return seconds
 
 

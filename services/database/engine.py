@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from enum import StrEnum
 from types import TracebackType
 
+import psycopg
+from psycopg.pq import Escaping, ExecStatus
 from sqlalchemy import Connection, Engine, create_engine, text
 
 ALL_TENANTS = "*"
@@ -72,7 +74,7 @@ class Database:
         if self.role is Role.API and tenant == ALL_TENANTS:
             raise PermissionError("the API never works across tenants")
         with self.engine.begin() as connection:
-            scope(connection, tenant)
+            begin(connection, tenant)
             yield connection
 
     def close(self) -> None:
@@ -86,6 +88,15 @@ class Database:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def begin(connection: Connection, tenant: str) -> None:
+    """Begin the transaction and name its tenant, in one round trip. `connection` has none open on the server."""
+    session: psycopg.Connection[object] = connection.connection.driver_connection  # type: ignore[assignment]  # the dialect's
+    named = Escaping(session.pgconn).escape_literal(tenant.encode())
+    done = session.pgconn.exec_(b"BEGIN; SELECT set_config('algasync.tenant', %b, true)" % bytes(named))
+    if done.status != ExecStatus.TUPLES_OK:
+        scope(connection, tenant)  # meets the same trouble, and raises it in SQLAlchemy's words
 
 
 def scope(connection: Connection, tenant: str) -> None:

@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from services.database.engine import ALL_TENANTS, Database, scope
+from services.database.engine import ALL_TENANTS, Database, begin
 
 log = structlog.get_logger()
 
@@ -30,7 +30,7 @@ class Leadership:
     def transaction(self) -> Iterator[Connection]:
         """A transaction across all tenants on the leader's own connection."""
         with self._connection.begin():
-            scope(self._connection, ALL_TENANTS)
+            begin(self._connection, ALL_TENANTS)
             yield self._connection
 
 

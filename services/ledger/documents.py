@@ -12,19 +12,21 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
-_ENSURE = text(
+from services.database.statement import Statement
+
+_ENSURE = Statement(
     """INSERT INTO document (tenant_id, kind, document_id)
        SELECT :tenant, k, i FROM unnest(CAST(:kinds AS text[]), CAST(:ids AS text[])) AS u (k, i) ORDER BY k, i
        ON CONFLICT DO NOTHING""",
 )
 _COLUMNS = """kind, document_id, number, client_id, client_name, currency, total, document_date, state,
               applied_sequence, data"""
-_GET = text(
+_GET = Statement(
     f"SELECT {_COLUMNS} FROM document WHERE tenant_id = :tenant AND kind = :kind AND document_id = :id"  # noqa: S608 - constant columns
 )
-_LOCK = text(
+_LOCK = Statement(
     f"""SELECT {_COLUMNS}
          FROM document
         WHERE tenant_id = :tenant
@@ -32,12 +34,12 @@ _LOCK = text(
         ORDER BY kind, document_id FOR UPDATE"""  # noqa: S608 - constant columns
 )
 # An update that changes nothing locks the row; xmax tells a row just made from one that was there.
-_CLAIM = text(
+_CLAIM = Statement(
     f"""INSERT INTO document AS d (tenant_id, kind, document_id) VALUES (:tenant, :kind, :id)
         ON CONFLICT (tenant_id, kind, document_id) DO UPDATE SET updated_at = d.updated_at
         RETURNING {_COLUMNS}, xmax = 0 AS fresh"""  # noqa: S608 - constant columns
 )
-_DESCRIBE = text(
+_DESCRIBE = Statement(
     """UPDATE document SET applied_sequence = :sequence, updated_at = clock_timestamp(),
               number = coalesce(:number, number), client_id = coalesce(:client_id, client_id),
               client_name = coalesce(:client_name, client_name), currency = coalesce(:currency, currency),
@@ -80,7 +82,7 @@ class Description:
 
 def claim(connection: Connection, tenant: str, kind: str, document_id: str) -> tuple[Document, bool]:
     """Lock one document, made as a placeholder if nobody has seen it; and whether this made it."""
-    *columns, fresh = connection.execute(_CLAIM, {"tenant": tenant, "kind": kind, "id": document_id}).one()
+    *columns, fresh = _CLAIM.one(connection, {"tenant": tenant, "kind": kind, "id": document_id})
     return Document(*columns), fresh
 
 
@@ -95,22 +97,21 @@ def lock(
     values = {"tenant": tenant, "kinds": [k for k, _ in ordered], "ids": [i for _, i in ordered]}
     found = _locked(connection, values)
     if len(found) < len(ordered):
-        connection.execute(_ENSURE, values)
+        _ENSURE.run(connection, values)
         found = _locked(connection, values)
     return found
 
 
 def _locked(connection: Connection, values: dict[str, Any]) -> dict[tuple[str, str], Document]:
-    rows = connection.execute(_LOCK, values)
-    return {(row.kind, row.document_id): Document(*row) for row in rows}
+    return {(row[0], row[1]): Document(*row) for row in _LOCK.all(connection, values)}
 
 
 def describe(
     connection: Connection, tenant: str, kind: str, document_id: str, sequence: int, described: Description
 ) -> None:
     """Take over what the event with this sequence says. The caller holds the document's lock."""
-    connection.execute(
-        _DESCRIBE,
+    _DESCRIBE.run(
+        connection,
         {
             "tenant": tenant,
             "kind": kind,
@@ -130,5 +131,4 @@ def describe(
 
 def get(connection: Connection, tenant: str, kind: str, document_id: str) -> Document:
     """A document that is known to exist, without locking it."""
-    row = connection.execute(_GET, {"tenant": tenant, "kind": kind, "id": document_id}).one()
-    return Document(*row)
+    return Document(*_GET.one(connection, {"tenant": tenant, "kind": kind, "id": document_id}))

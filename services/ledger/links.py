@@ -8,9 +8,11 @@ from typing import Any
 from uuid import UUID
 
 import simplejson
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
-_PUT = text(
+from services.database.statement import Statement
+
+_PUT = Statement(
     """INSERT INTO link AS l (tenant_id, company_id, kind, document_id, external_type, external_id, sync_token,
                               number, total, currency, state, snapshot, linked_via, operation_id)
        VALUES (:tenant_id, :company_id, :kind, :document_id, :external_type, :external_id, :sync_token,
@@ -26,10 +28,10 @@ COLUMNS = """l.tenant_id, l.company_id, l.kind, l.document_id, l.external_type, 
              l.total, l.currency, l.state, l.snapshot::text, l.linked_via, l.operation_id"""
 """Select list that `from_row` understands, for queries that alias the table as `l`."""
 
-_OURS = text(
+_OURS = Statement(
     f"SELECT {COLUMNS} FROM link l WHERE company_id = :company_id AND kind = :kind AND document_id = :document_id"  # noqa: S608 - constant columns
 )
-_THEIRS = text(
+_THEIRS = Statement(
     f"""SELECT {COLUMNS} FROM link l WHERE company_id = :company_id AND external_type = :external_type
            AND external_id = :external_id ORDER BY link_id"""  # noqa: S608 - constant columns
 )
@@ -70,8 +72,8 @@ def put(connection: Connection, link: Link) -> None:
 
     Raises `IntegrityError` when another document is linked to the same object: that must never be overwritten.
     """
-    connection.execute(
-        _PUT,
+    _PUT.run(
+        connection,
         {
             "tenant_id": link.tenant_id,
             "company_id": link.company_id,
@@ -94,11 +96,11 @@ def put(connection: Connection, link: Link) -> None:
 def of_document(connection: Connection, company_id: UUID, kind: str, document_id: str) -> Link | None:
     """The link of our document in that company."""
     values = {"company_id": company_id, "kind": kind, "document_id": document_id}
-    row = connection.execute(_OURS, values).one_or_none()
+    row = _OURS.first(connection, values)
     return from_row(row) if row else None
 
 
 def of_object(connection: Connection, company_id: UUID, external_type: str, external_id: str) -> list[Link]:
     """Our documents behind an object in QuickBooks; several only for credit applications."""
     values = {"company_id": company_id, "external_type": external_type, "external_id": external_id}
-    return [from_row(row) for row in connection.execute(_THEIRS, values)]
+    return [from_row(row) for row in _THEIRS.all(connection, values)]

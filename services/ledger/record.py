@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from collections.abc import Mapping
 from datetime import timedelta
@@ -12,6 +13,7 @@ from uuid import UUID
 import simplejson
 from sqlalchemy import Connection, text
 
+from services.database.statement import Statement
 from services.ledger import timeline, waits
 from services.ledger.operations import Operation, State
 from services.ledger.ports import Condition, Desk, Handler, Problem
@@ -21,11 +23,25 @@ FIRST_BACKOFF = 2.0  # seconds
 LONGEST_BACKOFF = 600.0  # seconds
 MAX_TRIES = 12  # about an hour; then a person should know, and the operation stays repairable
 
-_SUCCEEDED = text(
-    """UPDATE operation SET state = 'succeeded', outcome = 'answered', tries = tries + 1, lease_token = NULL,
+# And whether there is anything that the desk could close, which for most operations there is not.
+_SUCCEEDED = Statement(
+    """UPDATE operation o SET state = 'succeeded', outcome = 'answered', tries = tries + 1, lease_token = NULL,
               lease_until = NULL, reply_digest = :digest, intuit_tid = :tid, finished_at = clock_timestamp(),
               reason_code = NULL, reason = NULL, updated_at = clock_timestamp()
-        WHERE operation_id = :id AND lease_token = :token"""
+        WHERE operation_id = :id AND lease_token = :token
+       RETURNING attempt > 1
+         OR EXISTS (SELECT FROM exception e
+                     WHERE e.operation_id = o.operation_id AND e.state IN ('open', 'in_progress'))
+         OR EXISTS (SELECT FROM exception e
+                     WHERE e.tenant_id = o.tenant_id AND e.entity_kind = o.document_kind
+                       AND e.entity_id = o.document_id AND e.state IN ('open', 'in_progress'))"""
+)
+# Noted and released in this order, which intake keeps too: whoever holds the one may wait for the other.
+_SETTLED = Statement(
+    """SELECT CASE WHEN CAST(:action AS text) IS NOT NULL THEN
+                timeline_append(:tenant, :kind, :document, 'algasync', :action, CAST(:details AS jsonb)) END,
+              CASE WHEN NOT :again THEN
+                wait_release(:tenant, ARRAY['step', 'link'], ARRAY[CAST(:id AS text), :kind || '/' || :document]) END"""
 )
 # A part is done: what it changed is committed with this, and the next call is decided on with fresh eyes.
 _NEXT_STEP = text(
@@ -69,36 +85,40 @@ def succeeded(
         "digest": digest,
         "tid": reply.intuit_tid,
     }
-    if not connection.execute(_SUCCEEDED, values).rowcount:
+    row = _SUCCEEDED.first(connection, values)
+    if row is None:
         raise LeaseLost
+    (troubled,) = row
     settled = handler.settle(connection, operation, reply)
     if settled.again:
         connection.execute(_NEXT_STEP, values)
-    else:
+    elif troubled:
         desk.close(connection, operation, "QuickBooks accepted it")
     for problem in settled.problems:
         desk.open(connection, operation, problem)
-    if reply.call.writes or settled.note:
-        _note(
-            connection,
-            operation,
-            "step_done" if settled.again else "adopted" if adopted else "succeeded",
-            {
-                "requestid": operation.requestid,
-                "intuit_tid": reply.intuit_tid,
-                "reply_sha256": digest,
-                **settled.note,
-            },
-        )
-    if not settled.again:
-        waits.release_all(
-            connection,
-            operation.tenant_id,
-            [
-                Condition("step", str(operation.operation_id)),
-                waits.link_condition(operation.document_kind, operation.document_id),
-            ],
-        )
+    noted = bool(reply.call.writes or settled.note)
+    done = "step_done" if settled.again else "adopted" if adopted else "succeeded"
+    facts = {
+        "operation_id": str(operation.operation_id),
+        "operation": operation.kind,
+        "attempt": operation.attempt,
+        "requestid": operation.requestid,
+        "intuit_tid": reply.intuit_tid,
+        "reply_sha256": digest,
+        **settled.note,
+    }
+    _SETTLED.run(
+        connection,
+        {
+            "id": operation.operation_id,
+            "tenant": operation.tenant_id,
+            "kind": operation.document_kind,
+            "document": operation.document_id,
+            "action": done if noted else None,
+            "details": json.dumps(facts, default=str),
+            "again": settled.again,
+        },
+    )
 
 
 def again(

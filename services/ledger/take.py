@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
+from services.database.statement import Statement
 from services.ledger import documents, record, timeline, waits
 from services.ledger.attempts import finish
 from services.ledger.operations import COLUMNS, Operation, State, from_row
@@ -39,8 +40,23 @@ LONGEST_SLOT_WAIT = (
     10.0  # seconds a worker thread sleeps for its limiter slot; beyond that it puts the work back
 )
 
-_READ = text(
-    f"""SELECT {COLUMNS}, clock_timestamp() AS now, coalesce(c.state, 'missing') AS company_state,
+# The documents involved are locked in the order of their ids; `earlier` and the rest is decided under these locks
+# once more by whoever acts on it. Of documents that nobody has seen yet there are fewer than references.
+_READ = Statement(
+    f"""WITH mine AS MATERIALIZED (
+          SELECT tenant_id, document_kind, document_id, payload -> 'involves' AS involves
+            FROM operation WHERE operation_id = :id
+        ), involved AS MATERIALIZED (
+          SELECT tenant_id, document_kind AS kind, document_id FROM mine
+           UNION
+          SELECT tenant_id, reference ->> 0, reference ->> 1
+            FROM mine, jsonb_array_elements(coalesce(involves, '[]')) AS reference
+        ), locked AS MATERIALIZED (
+          SELECT FROM document d
+           WHERE (d.tenant_id, d.kind, d.document_id) IN (SELECT tenant_id, kind, document_id FROM involved)
+           ORDER BY d.kind, d.document_id FOR UPDATE
+        )
+        SELECT {COLUMNS}, clock_timestamp() AS now, coalesce(c.state, 'missing') AS company_state,
                EXISTS (SELECT FROM pause p WHERE p.scope = 'fleet' OR (p.tenant_id = o.tenant_id
                          AND (p.scope = 'tenant' OR p.company_id = o.company_id))) AS paused,
                condition_met(o.tenant_id, 'auto_sync', 'tenant') AS auto_sync,
@@ -49,29 +65,33 @@ _READ = text(
                    AND e.document_id = o.document_id
                    AND (e.revision, e.repair, e.created_at) < (o.revision, o.repair, o.created_at)
                    AND e.state IN ('queued', 'running', 'waiting', 'scheduled', 'failed')
-                 ORDER BY e.revision, e.repair, e.created_at LIMIT 1) AS earlier
+                 ORDER BY e.revision, e.repair, e.created_at LIMIT 1) AS earlier,
+               (SELECT count(*) FROM involved) - (SELECT count(*) FROM locked) AS unseen
           FROM operation o LEFT JOIN company c ON c.company_id = o.company_id
          WHERE o.operation_id = :id"""  # noqa: S608 - constant columns
 )
 # Everything read before is still true only if nobody wrote the row since: `updated_at` moves with every write.
-_TAKE = text(
-    """UPDATE operation SET state = 'running', lease_token = :token, outcome = 'intended',
-              lease_until = clock_timestamp() + CAST(:lease AS interval), dispatched_at = NULL,
-              generation = :generation, requestid = :requestid, call = CAST(:call AS jsonb),
-              called_at = CASE WHEN :same_call THEN coalesce(called_at, clock_timestamp()) ELSE clock_timestamp() END,
-              reason_code = :reason_code, reason = NULL, updated_at = clock_timestamp()
-        WHERE operation_id = :id AND updated_at = :seen"""
+_TAKE = Statement(
+    """WITH taken AS (
+         UPDATE operation SET state = 'running', lease_token = :token, outcome = 'intended',
+                lease_until = clock_timestamp() + CAST(:lease AS interval), dispatched_at = NULL,
+                generation = :generation, requestid = :requestid, call = CAST(:call AS jsonb),
+                called_at = CASE WHEN :same_call THEN coalesce(called_at, clock_timestamp()) ELSE clock_timestamp() END,
+                reason_code = :reason_code, reason = NULL, updated_at = clock_timestamp()
+          WHERE operation_id = :id AND updated_at = :seen
+         RETURNING tenant_id, document_kind, document_id)
+       SELECT CASE WHEN CAST(:action AS text) IS NOT NULL THEN
+                timeline_append(tenant_id, document_kind, document_id, 'algasync', :action, CAST(:details AS jsonb)) END
+         FROM taken"""
 )
-_PUT_BACK = text(
+_PUT_BACK = Statement(
     """UPDATE operation SET state = :state, reason_code = :code, reason = :reason, dispatched_at = NULL,
               lease_token = NULL, lease_until = NULL, updated_at = clock_timestamp(),
               due_at = clock_timestamp() + CAST(:after AS interval)
         WHERE operation_id = :id AND updated_at = :seen"""
 )
-
-
-_UNTOUCHED = text("SELECT FROM operation WHERE operation_id = :id AND updated_at = :seen FOR UPDATE")
-_MOVE = text(
+_UNTOUCHED = Statement("SELECT FROM operation WHERE operation_id = :id AND updated_at = :seen FOR UPDATE")
+_MOVE = Statement(
     """UPDATE operation SET company_id = :company, state = 'queued', dispatched_at = NULL, lease_token = NULL,
               lease_until = NULL, due_at = clock_timestamp(), updated_at = clock_timestamp()
         WHERE operation_id = :id AND updated_at = :seen AND outcome = 'none'"""
@@ -145,16 +165,18 @@ def take(
     replay_within: timedelta,
 ) -> Taken | Ended:
     """Take the operation if it is ours to do; otherwise record what it became. Raises `Raced`."""
-    row = connection.execute(_READ, {"id": operation_id}).one_or_none()
+    row = _READ.first(connection, {"id": operation_id})
     if row is None:
         return Ended("unknown_operation", f"operation {operation_id} is not in the ledger")
-    operation = from_row(row)
-    seen = Seen(operation, row.now, row.company_state, row.paused, row.auto_sync, row.earlier)
+    *columns, unseen = row
+    operation = from_row(columns)
+    seen = Seen(operation, *columns[-5:])
     stale = _not_ours(operation, attempt, seen.now)
     if stale is not None:
         return stale
-    involved = [(operation.document_kind, operation.document_id), *_involved(operation)]
-    documents.lock(connection, operation.tenant_id, involved)
+    if unseen:
+        involved = [(operation.document_kind, operation.document_id), *_involved(operation)]
+        documents.lock(connection, operation.tenant_id, involved)
     handler = handlers[operation.kind]
     held = _hold(connection, operation, _general_conditions(seen, handler))
     if held is not None:
@@ -175,7 +197,7 @@ def take(
         raise Raced  # the condition came true between the handler's look and ours: start over
     if isinstance(prepared, (Skip, Done)):
         state = State.SKIPPED if isinstance(prepared, Skip) else State.SUCCEEDED
-        if connection.execute(_UNTOUCHED, {"id": operation_id, "seen": operation.updated_at}).first() is None:
+        if _UNTOUCHED.first(connection, {"id": operation_id, "seen": operation.updated_at}) is None:
             raise Raced
         finish(connection, [operation], state, prepared.code, prepared.reason, "algasync")
         desk.close(connection, operation, prepared.reason)
@@ -212,7 +234,7 @@ def fail(connection: Connection, operation: Operation, problem: Problem, desk: D
 def _move(connection: Connection, operation: Operation, moved: Move) -> Ended:
     """To the company of the documents it refers to: nothing was sent for it, so its key is free to change."""
     values = {"id": operation.operation_id, "seen": operation.updated_at, "company": moved.company_id}
-    if not connection.execute(_MOVE, values).rowcount:
+    if not _MOVE.run(connection, values):
         raise Raced
     companies = {"from": str(operation.company_id), "to": str(moved.company_id)}
     _note(connection, operation, "moved", {**companies, "reason": moved.reason})
@@ -228,7 +250,7 @@ def _adopt(
     lease: timedelta,
 ) -> Ended:
     """Taken and settled in one transaction: the effect stands already."""
-    taken = _intend(connection, operation, adopted.call, lease)
+    taken = _intend(connection, operation, adopted.call, lease, action=None)
     data = {adopted.call.entity: adopted.data}
     reply = Reply(adopted.call, 200, body.dump(data), data)
     record.succeeded(connection, taken, reply, handler, desk, adopted=True)
@@ -308,14 +330,9 @@ def _start(
         _write(connection, operation, State.SCHEDULED, "limiter", said, timedelta(seconds=slot))
         return Ended("limiter", said)
     reason = "read_back" if read_back else None
-    taken = _intend(connection, operation, call, lease + timedelta(seconds=slot), reason)
-    if call.writes or read_back:  # a look changes nothing in either book, so it is nothing for the history
-        _note(
-            connection,
-            operation,
-            reason or "calling",
-            {"requestid": call.requestid, "generation": operation.generation, "try": operation.tries + 1},
-        )
+    # A look changes nothing in either book, so it is nothing for the history.
+    action = reason or ("calling" if call.writes else None)
+    taken = _intend(connection, operation, call, lease + timedelta(seconds=slot), reason, action=action)
     return Taken(taken, call, slot, read_back, unsure)
 
 
@@ -325,8 +342,10 @@ def _intend(
     call: Call,
     lease: timedelta,
     reason_code: str | None = None,
+    *,
+    action: str | None,
 ) -> Operation:
-    """Write the intent down: the exact call, under a lease of ours. Raises `Raced`.
+    """Write the intent down: the exact call, under a lease of ours; `action` for the timeline. Raises `Raced`.
 
     `read_back` as reason outlives the worker: whoever comes after it asks first, too.
     """
@@ -342,8 +361,17 @@ def _intend(
         "call": json.dumps(stored),
         "same_call": operation.call == stored,
         "reason_code": reason_code,
+        "action": action,
+        "details": json.dumps(
+            {
+                **_facts(operation),
+                "requestid": call.requestid,
+                "generation": operation.generation,
+                "try": operation.tries + 1,
+            }
+        ),
     }
-    if not connection.execute(_TAKE, values).rowcount:
+    if _TAKE.first(connection, values) is None:
         raise Raced
     return replace(
         operation,
@@ -366,7 +394,7 @@ def _write(
         "reason": reason,
         "after": after,
     }
-    if not connection.execute(_PUT_BACK, values).rowcount:
+    if not _PUT_BACK.run(connection, values):
         raise Raced
 
 
@@ -378,10 +406,14 @@ def _note(connection: Connection, operation: Operation, action: str, details: di
         operation.document_id,
         "algasync",
         action,
-        {
-            "operation_id": str(operation.operation_id),
-            "operation": operation.kind,
-            "attempt": operation.attempt,
-            **details,
-        },
+        {**_facts(operation), **details},
     )
+
+
+def _facts(operation: Operation) -> dict[str, object]:
+    """What every entry of the timeline says of its operation."""
+    return {
+        "operation_id": str(operation.operation_id),
+        "operation": operation.kind,
+        "attempt": operation.attempt,
+    }

@@ -9,9 +9,9 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-_APPEND = text(
-    "SELECT timeline_append(:tenant, :kind, :id, :actor, :action, CAST(:details AS jsonb))",
-)
+from services.database.statement import Statement
+
+_APPEND = Statement("SELECT timeline_append(:tenant, :kind, :id, :actor, :action, CAST(:details AS jsonb))")
 _READ = text(
     """SELECT position, at, actor, action, details, encode(hash, 'hex') AS hash,
               hash = timeline_hash(previous, tenant_id, subject_kind, subject_id, position, at, actor, action, details)
@@ -44,8 +44,9 @@ def append(
     details: dict[str, Any],
 ) -> int:
     """Write an entry inside the caller's transaction and return its position, 1 for the first."""
-    position: int = connection.execute(
-        _APPEND,
+    position: int
+    (position,) = _APPEND.one(
+        connection,
         {
             "tenant": tenant,
             "kind": subject_kind,
@@ -54,7 +55,7 @@ def append(
             "action": action,
             "details": json.dumps(details, default=str),
         },
-    ).scalar_one()
+    )
     return position
 
 

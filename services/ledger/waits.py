@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
+from services.database.statement import Statement
 from services.ledger.ports import Condition
 
-_HOLD = text("SELECT wait_hold(:operation, :tenant, CAST(:wanted AS text[]), CAST(:about AS text[]))")
-_RELEASE = text(
+_HOLD = Statement("SELECT wait_hold(:operation, :tenant, CAST(:wanted AS text[]), CAST(:about AS text[]))")
+_RELEASE = Statement(
     "SELECT wait_release(:tenant, CAST(:wanted AS text[]), CAST(:about AS text[]), CAST(:company AS uuid))"
 )
 
@@ -27,15 +28,16 @@ def link_condition(kind: str, document_id: str) -> Condition:
 
 def hold(connection: Connection, operation_id: UUID, tenant: str, conditions: Sequence[Condition]) -> int:
     """Record the conditions that do not hold; returns their number, 0 when the operation may go on."""
-    held: int = connection.execute(
-        _HOLD,
+    held: int
+    (held,) = _HOLD.one(
+        connection,
         {
             "operation": operation_id,
             "tenant": tenant,
             "wanted": [c.condition for c in conditions],
             "about": [c.key for c in conditions],
         },
-    ).scalar_one()
+    )
     return held
 
 
@@ -53,13 +55,14 @@ def release_all(
     connection: Connection, tenant: str, conditions: Sequence[Condition], *, company_id: UUID | None = None
 ) -> int:
     """`release` for several conditions in one statement."""
-    woken: int = connection.execute(
-        _RELEASE,
+    woken: int
+    (woken,) = _RELEASE.one(
+        connection,
         {
             "tenant": tenant,
             "wanted": [c.condition for c in conditions],
             "about": [c.key for c in conditions],
             "company": company_id,
         },
-    ).scalar_one()
+    )
     return woken

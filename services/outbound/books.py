@@ -8,17 +8,23 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
-_COMPANY = text(
-    """SELECT c.company_id, c.realm_id, c.name, c.environment, c.country, c.home_currency, c.preferences,
+from services.database.statement import Statement
+
+
+def columns(client: str) -> str:
+    """Select list of `Books` for queries that alias the table as `c`; `client` is SQL for the client's id."""
+    return f"""c.company_id, c.realm_id, c.name, c.environment, c.country, c.home_currency, c.preferences,
               (SELECT coalesce(jsonb_object_agg(s.name, s.value ORDER BY s.scope LIKE 'client:%',
-                                                s.scope LIKE 'company:%'), '{}')
+                                                s.scope LIKE 'company:%'), '{{}}')
                  FROM setting s WHERE s.tenant_id = c.tenant_id
-                  AND s.scope IN ('tenant', 'company:' || c.company_id, 'client:' || :client_id)) AS settings
-         FROM company c WHERE c.company_id = :company_id"""
-)
-_CHOICE = text(
+                  AND s.scope IN ('tenant', 'company:' || c.company_id, 'client:' || {client})) AS settings,
+              coalesce(c.look_first_until > clock_timestamp(), false) AS look_first"""  # noqa: S608 - our own words
+
+
+_COMPANY = Statement(f"SELECT {columns(':client_id')} FROM company c WHERE c.company_id = :company_id")  # noqa: S608 - constant columns
+_CHOICE = Statement(
     """SELECT c.company_id, c.realm_id FROM company c
         WHERE c.tenant_id = :tenant AND c.state <> 'disconnected'
           AND CASE WHEN :target <> '' THEN c.realm_id = :target OR c.company_id::text = :target
@@ -28,7 +34,7 @@ _CHOICE = text(
                      (SELECT d.company_id FROM company d WHERE d.tenant_id = :tenant AND d.is_default)) END"""
 )
 # Where documents are, or are on their way to.
-_OF_DOCUMENTS = text(
+_OF_DOCUMENTS = Statement(
     """SELECT x.company_id FROM unnest(CAST(:kinds AS text[]), CAST(:ids AS text[])) AS u (kind, id)
         CROSS JOIN LATERAL (
           SELECT l.company_id, l.state IN ('synced', 'drift') AS live, 1 AS rank, l.created_at FROM link l
@@ -53,6 +59,7 @@ class Books:
     home_currency: str
     preferences: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    look_first: bool = False  # a backup was restored: what is created may be there already
 
     def reference(self, name: str) -> str | None:
         """The QuickBooks id that a setting such as `default_class` points at."""
@@ -98,8 +105,7 @@ class Books:
 
 def load(connection: Connection, company_id: UUID, client_id: str) -> Books:
     """Company facts and settings in one statement; a client's setting wins over the company's over the tenant's."""
-    row = connection.execute(_COMPANY, {"company_id": company_id, "client_id": client_id}).one()
-    return Books(*row)
+    return Books(*_COMPANY.one(connection, {"company_id": company_id, "client_id": client_id}))
 
 
 def choose(
@@ -110,13 +116,13 @@ def choose(
     Returns its id, or None and the key to wait for; a target that is not connected never falls back to another.
     """
     values = {"tenant": tenant, "target": target or "", "client_id": client_id}
-    row = connection.execute(_CHOICE, values).first()
-    return (row.company_id if row else None), (f"realm:{target}" if target else "default")
+    row = _CHOICE.first(connection, values)
+    return (row[0] if row else None), (f"realm:{target}" if target else "default")
 
 
 def of_documents(connection: Connection, tenant: str, references: Iterable[tuple[str, str]]) -> UUID | None:
     """The company in which documents `(kind, id)` are, or will be; None when none of them was ever seen."""
     listed = list(references)
     values = {"tenant": tenant, "kinds": [k for k, _ in listed], "ids": [i for _, i in listed]}
-    found: UUID | None = connection.execute(_OF_DOCUMENTS, values).scalar()
-    return found
+    row = _OF_DOCUMENTS.first(connection, values)
+    return row[0] if row else None

@@ -9,25 +9,39 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from services.database.statement import Row, Statement
 from services.ledger import links
 from services.ledger.documents import Document
 from services.ledger.links import Link
+from services.outbound import books
+from services.outbound.books import Books
 
 Reference = tuple[str, str]
 """Kind and id of a document of billing."""
 
 _DOCUMENT = [column.name for column in fields(Document)]
+_END = len(_DOCUMENT) + len(fields(Link)) + 1  # of a dossier's columns in a row
 _LIVE = "('synced', 'drift')"
 # A document that moved from one company to another has a dead link there and a live one here.
-_LOAD = text(
-    f"""SELECT u.kind, u.document_id, {", ".join(f"d.{name}" for name in _DOCUMENT[2:])},
-               {links.COLUMNS}
-          FROM unnest(CAST(:kinds AS text[]), CAST(:ids AS text[])) AS u (kind, document_id)
-          LEFT JOIN document d ON d.tenant_id = :tenant AND d.kind = u.kind AND d.document_id = u.document_id
+_COLUMNS = f"""u.kind, u.document_id, {", ".join(f"d.{name}" for name in _DOCUMENT[2:])},
+               {links.COLUMNS},
+               CASE WHEN l.link_id IS NULL THEN EXISTS (
+                 SELECT FROM csv_document f WHERE f.tenant_id = :tenant AND f.kind = u.kind
+                    AND f.document_id = u.document_id AND f.taken_back_at IS NULL) ELSE false END AS handed_over"""
+_JOINED = f"""LEFT JOIN document d ON d.tenant_id = :tenant AND d.kind = u.kind AND d.document_id = u.document_id
           LEFT JOIN LATERAL (
             SELECT * FROM link x
              WHERE x.tenant_id = :tenant AND x.kind = u.kind AND x.document_id = u.document_id
-             ORDER BY x.state IN {_LIVE} DESC, x.link_id DESC LIMIT 1) l ON true"""  # noqa: S608 - constant columns
+             ORDER BY x.state IN {_LIVE} DESC, x.link_id DESC LIMIT 1) l ON true"""  # noqa: S608 - constant states
+_LOAD = Statement(
+    f"""SELECT {_COLUMNS}
+          FROM unnest(CAST(:kinds AS text[]), CAST(:ids AS text[])) AS u (kind, document_id) {_JOINED}"""  # noqa: S608 - constant columns
+)
+# One document by itself, because PostgreSQL plans anew for every list of them.
+_WITH_BOOKS = Statement(
+    f"""SELECT {_COLUMNS}, {books.columns("coalesce(d.client_id, '')")}
+          FROM (SELECT CAST(:kind AS text) AS kind, CAST(:id AS text) AS document_id) u {_JOINED}
+          JOIN company c ON c.company_id = :company"""  # noqa: S608 - constant columns
 )
 _APPLIED = text(
     f"""SELECT l.kind, l.document_id FROM link l
@@ -58,6 +72,8 @@ class Dossier:
 
     document: Document
     link: Link | None
+    handed_over: bool = False
+    """Whether a CSV file carries it to QuickBooks."""
 
     @property
     def live(self) -> bool:
@@ -85,21 +101,22 @@ def load(connection: Connection, tenant: str, references: Iterable[Reference]) -
     """Every document asked for, seen or not, in one statement."""
     wanted = list(dict.fromkeys(references))
     values = {"tenant": tenant, "kinds": [kind for kind, _ in wanted], "ids": [id_ for _, id_ in wanted]}
-    found = {}
-    for row in connection.execute(_LOAD, values):
-        document = row[: len(_DOCUMENT)]
-        if document[8] is None:  # not even a placeholder
-            document = (*document[:8], "placeholder", 0, None)
-        link = row[len(_DOCUMENT) :]
-        found[(row[0], row[1])] = Dossier(
-            Document(*document), links.from_row(link) if link[0] is not None else None
-        )
-    return found
+    return {(row[0], row[1]): _from_row(row) for row in _LOAD.all(connection, values)}
 
 
 def one(connection: Connection, tenant: str, kind: str, document_id: str) -> Dossier:
     """The dossier of one document."""
     return load(connection, tenant, [(kind, document_id)])[(kind, document_id)]
+
+
+def with_books(
+    connection: Connection, tenant: str, reference: Reference, company_id: UUID
+) -> tuple[Dossier, Books]:
+    """The dossier of one document, and the company as it is for the document's client; one statement."""
+    kind, document_id = reference
+    values = {"tenant": tenant, "kind": kind, "id": document_id, "company": company_id}
+    row = _WITH_BOOKS.one(connection, values)
+    return _from_row(row), Books(*row[_END:])
 
 
 def settling(connection: Connection, tenant: str, invoice_id: str) -> list[Reference]:
@@ -126,6 +143,14 @@ def exported_before(
     }
     found: bool = connection.execute(_EXPORTED, values).scalar_one()
     return found
+
+
+def _from_row(row: Row) -> Dossier:
+    document, (*link, handed_over) = row[: len(_DOCUMENT)], row[len(_DOCUMENT) : _END]
+    if document[8] is None:  # not even a placeholder
+        document = (*document[:8], "placeholder", 0, None)
+    linked = links.from_row(link) if link[0] is not None else None
+    return Dossier(Document(*document), linked, handed_over)
 
 
 def _references(connection: Connection, query: Any, values: dict[str, Any]) -> list[Reference]:
