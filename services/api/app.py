@@ -14,6 +14,7 @@ from services.api.requests import Requests
 from services.api.routers import (
     books,
     connect,
+    csv,
     decisions,
     drift,
     events,
@@ -44,6 +45,7 @@ _ROUTERS = (
     events,
     operations,
     decisions,
+    csv,
     exceptions,
     drift,
     books,

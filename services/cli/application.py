@@ -14,6 +14,7 @@ import typer
 from services.cli import (
     benches,
     connections,
+    csv_export,
     dead_letters,
     decisions,
     drift,
@@ -71,6 +72,7 @@ app.add_typer(drift.app, name="drift")
 app.command("sync-now")(sync_now.sync_now)
 app.add_typer(mappings.app, name="mappings")
 app.add_typer(settings.app, name="settings")
+app.add_typer(csv_export.app, name="csv")
 app.add_typer(keys.app, name="keys")
 app.command("pause")(pauses.pause)
 app.command("resume")(pauses.resume)

@@ -16,7 +16,16 @@ from services.ledger.links import Link
 from services.ledger.operations import Operation
 from services.ledger.ports import Adopt, Fail, Found, Look, Prepared, Send, Settled, Skip
 from services.mapping.mappings import lookup
-from services.outbound import announcements, closed_books, dossiers, forms, revisions, totals, troubles
+from services.outbound import (
+    announcements,
+    closed_books,
+    dossiers,
+    forms,
+    revisions,
+    totals,
+    troubles,
+    unlinked,
+)
 from services.outbound import books as books_
 from services.outbound.books import Books
 from services.outbound.dossiers import Dossier
@@ -57,7 +66,9 @@ class ExportForm(OutboundHandler):
             return Skip("no_lines", "the document has no lines, and QuickBooks keeps no empty ones")
         assert operation.company_id is not None
         books = books_.load(connection, operation.company_id, billed.client.id)
-        link = dossier.link
+        link, carried = dossier.link, unlinked.carried(dossier)
+        if carried is not None:
+            return carried
         if link is None and books.cutover is not None and billed.invoice_date < books.cutover:
             return Skip(
                 "before_cutover", f"dated before the cutover of {books.cutover}, so it was there before us"

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 from services.ledger import waits
 from services.ledger.documents import Document
 from services.ledger.operations import Operation
-from services.ledger.ports import Fail, Hold, Move, Prepared, Problem
+from services.ledger.ports import Condition, Fail, Hold, Move, Prepared, Problem
 from services.outbound import words
 from services.outbound.books import Books
 from services.outbound.dossiers import Dossier
@@ -42,6 +42,22 @@ def check(
         return Fail(_several_companies(document, needed))
     gone = [one for one in needed if not one.live]
     return Fail(_gone(document, gone)) if gone else None
+
+
+def handed_over(kind: str, document_id: str) -> Condition:
+    """A document that a CSV file carries to QuickBooks is linked to what it became there, or taken back."""
+    return Condition("csv", f"{kind}/{document_id}")
+
+
+def carried(dossier: Dossier) -> Hold | None:
+    """What keeps a document that was handed over as CSV from being touched before it is found in QuickBooks."""
+    if dossier.link is not None or not dossier.handed_over:
+        return None
+    document = dossier.document
+    return Hold(
+        [handed_over(document.kind, document.document_id)],
+        "handed over as CSV: waiting to be linked in the wizard's history step, or taken back",
+    )
 
 
 def before_us(document: Document, books: Books) -> bool:

@@ -56,7 +56,9 @@ def nothing_there(
     connection: Connection, operation: Operation, dossier: Dossier, books: Books, export: str
 ) -> Prepared:
     """What becomes of the void of a document without a link: it was never exported, was before us, or was lost."""
-    document = dossier.document
+    document, carried = dossier.document, unlinked.carried(dossier)
+    if carried is not None:
+        return carried
     reference = (operation.document_kind, operation.document_id)
     if dossiers.exported_before(connection, operation.tenant_id, reference, books.company_id, export):
         return Fail(troubles.link_lost(document))
