@@ -19,7 +19,8 @@ def _as_json(value: bool) -> bool:
     return value
 
 
-def _instant(written: str | None) -> datetime | None:
+def instant(written: str | None) -> datetime | None:
+    """Read an age (30m, 12h, 7d ago) or an ISO date or moment; without a zone it is UTC."""
     if written is None:
         return None
     ago = re.fullmatch(r"(\d{1,6})([smhdw])", written)
@@ -63,14 +64,14 @@ Company = Annotated[
     str | None, typer.Option(help="QuickBooks company: our id, its realm id or its exact name.")
 ]
 Since = Annotated[
-    Any, typer.Option(parser=_instant, metavar="AGE|DATE", help="Not older than 30m, 12h, 7d or an ISO date.")
+    Any, typer.Option(parser=instant, metavar="AGE|DATE", help="Not older than 30m, 12h, 7d or an ISO date.")
 ]
 Before = Annotated[
-    Any, typer.Option(parser=_instant, metavar="AGE|DATE", help="Older than 30m, 12h, 7d or an ISO date.")
+    Any, typer.Option(parser=instant, metavar="AGE|DATE", help="Older than 30m, 12h, 7d or an ISO date.")
 ]
 Moment = Annotated[
     Any,
-    typer.Argument(parser=_instant, metavar="AGE|DATE", help="30m, 12h, 7d ago, or an ISO date or moment."),
+    typer.Argument(parser=instant, metavar="AGE|DATE", help="30m, 12h, 7d ago, or an ISO date or moment."),
 ]
 Limit = Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")]
 After = Annotated[

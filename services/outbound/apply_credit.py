@@ -32,7 +32,7 @@ from services.outbound import books as books_
 from services.outbound.books import Books
 from services.outbound.dossiers import Dossier, Reference
 from services.outbound.findings import problem
-from services.outbound.handler import asked, present, sent
+from services.outbound.handler import asked, looking_first, present, sent
 from services.outbound.payment_maker import PaymentMaker, landed_elsewhere, link_of
 from services.outbound.words import label
 from services.quickbooks import calls, query
@@ -98,7 +98,7 @@ class ApplyCredit(PaymentMaker):
         wire = applications.of_zero(customer, dated, amounts, currency, note)
         call = calls.create("Payment", wire, requestid=requestid)
         if operation.seen is None:
-            return Send(call)
+            return looking_first(Send(call), books)
         theirs = self._same_by_quickbooks(connection, operation, amounts, operation.seen["payments"])
         if theirs is not None:
             return Adopt(call, theirs)

@@ -30,6 +30,7 @@ from services.outbound.dossiers import Dossier
 from services.outbound.export_form import ExportForm
 from services.outbound.findings import Finding, problem
 from services.outbound.forms import INVOICE
+from services.outbound.handler import looking_first
 from services.outbound.words import label
 from services.quickbooks import calls
 from services.quickbooks.entities import Invoice
@@ -94,7 +95,7 @@ class ComputeTax(ExportForm):
         closed = closed_books.check(books, dossier.document, self.act, [dated], redatable=True)
         if closed is not None:
             return Fail(closed)
-        return self._create(connection, operation, wire, requestid)
+        return looking_first(self._create(connection, operation, wire, requestid), books)
 
     def settle(self, connection: Connection, operation: Operation, reply: Reply) -> Settled:
         """The draft is there: tell billing its tax, and remove it next. The draft is gone: done, or on to a new one."""

@@ -26,12 +26,19 @@ from services.outbound import (
     troubles,
     unlinked,
 )
-from services.outbound import books as books_
 from services.outbound.books import Books
 from services.outbound.dossiers import Dossier
 from services.outbound.findings import problem
 from services.outbound.forms import CREDIT_MEMO, INVOICE, Form
-from services.outbound.handler import DUPLICATE_NUMBER, OutboundHandler, as_answer, asked, decided, sent
+from services.outbound.handler import (
+    DUPLICATE_NUMBER,
+    OutboundHandler,
+    as_answer,
+    asked,
+    decided,
+    looking_first,
+    sent,
+)
 from services.outbound.marker import bears, marker
 from services.outbound.words import label
 from services.quickbooks import calls, query
@@ -55,7 +62,9 @@ class ExportForm(OutboundHandler):
     def prepare(self, connection: Connection, operation: Operation, requestid: str) -> Prepared:
         """Build the call from the document as billing last described it."""
         form = self._form
-        dossier = dossiers.one(connection, operation.tenant_id, form.kind, operation.document_id)
+        assert operation.company_id is not None
+        reference = (form.kind, operation.document_id)
+        dossier, books = dossiers.with_books(connection, operation.tenant_id, reference, operation.company_id)
         billed = validate(form.event, dossier.document.data)
         assert isinstance(billed, Billed)
         if billed.type == "prepayment":
@@ -64,8 +73,6 @@ class ExportForm(OutboundHandler):
             )
         if not billed.lines:
             return Skip("no_lines", "the document has no lines, and QuickBooks keeps no empty ones")
-        assert operation.company_id is not None
-        books = books_.load(connection, operation.company_id, billed.client.id)
         link, carried = dossier.link, unlinked.carried(dossier)
         if carried is not None:
             return carried
@@ -79,7 +86,7 @@ class ExportForm(OutboundHandler):
         if failed is not None:
             return failed
         if link is None:
-            return self._create(connection, operation, wire, requestid)
+            return looking_first(self._create(connection, operation, wire, requestid), books)
         return self._change(connection, operation, dossier, wire, link, requestid)
 
     def _body(
@@ -183,11 +190,11 @@ class ExportForm(OutboundHandler):
     def settle(self, connection: Connection, operation: Operation, reply: Reply) -> Settled:
         """Write link and snapshot, tell billing, and report a total that QuickBooks sees differently."""
         form = self._form
-        dossier = dossiers.one(connection, operation.tenant_id, form.kind, operation.document_id)
+        assert operation.company_id is not None
+        reference = (form.kind, operation.document_id)
+        dossier, books = dossiers.with_books(connection, operation.tenant_id, reference, operation.company_id)
         document = dossier.document
         answered = reply.one(_TYPES[form.entity])
-        assert operation.company_id is not None
-        books = books_.load(connection, operation.company_id, document.client_id or "")
         link = Link(
             tenant_id=operation.tenant_id,
             company_id=operation.company_id,

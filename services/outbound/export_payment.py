@@ -35,7 +35,7 @@ from services.outbound import books as books_
 from services.outbound.books import Books
 from services.outbound.dossiers import Dossier, is_prepayment, target
 from services.outbound.findings import problem
-from services.outbound.handler import asked, decided
+from services.outbound.handler import asked, decided, looking_first
 from services.outbound.marker import marker
 from services.outbound.payment_maker import PaymentMaker, landed_elsewhere, link_of
 from services.outbound.words import label
@@ -92,7 +92,7 @@ class ExportPayment(PaymentMaker):
             lost = (operation.revision > 1 or operation.repair > 0) and dossiers.exported_before(
                 connection, operation.tenant_id, own, operation.company_id, self.kind
             )
-            return Send(call, look_first=lost)
+            return looking_first(Send(call, look_first=lost), books)
         return self._reallocate(connection, operation, dossier, wire, requestid)
 
     def _body(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection
@@ -10,8 +11,9 @@ from sqlalchemy import Connection
 from services.exceptions import fault_words
 from services.ledger import documents
 from services.ledger.operations import Operation
-from services.ledger.ports import Found, Look, Problem
+from services.ledger.ports import Found, Look, Prepared, Problem, Send
 from services.outbound import closed_books, words
+from services.outbound.books import Books
 from services.outbound.findings import EXPORT_ERROR
 from services.quickbooks import body, calls
 from services.quickbooks.call import Call
@@ -56,6 +58,11 @@ def as_answer(operation: Operation, found: Reply, raw: Mapping[str, Any]) -> Rep
     call = Call.from_json(operation.call)
     data = {call.entity: raw}
     return Reply(call, found.status, body.dump(data), data, found.intuit_tid, found.time)
+
+
+def looking_first(prepared: Prepared, books: Books) -> Prepared:
+    """Ask for what is to be created first, while a restored backup may have forgotten that it was."""
+    return replace(prepared, look_first=True) if books.look_first and isinstance(prepared, Send) else prepared
 
 
 class OutboundHandler:
