@@ -7,10 +7,12 @@ producer's transaction, and it never misses a late commit.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Protocol
+from uuid import UUID
 
 import structlog
 from prometheus_client import Counter, Gauge
@@ -23,14 +25,16 @@ from services.database import Database
 from services.database.leadership import Leadership, lead
 from services.ledger import dispatch
 from services.ledger.dispatch import Command
+from services.psa import lanes
 from workers.encoder import COMMAND
-from workers.topology import WORK
+from workers.topology import WORK, QueueName
 
 log = structlog.get_logger()
 
 BATCH: Final = 500  # commands a round
 SHORTEST, LONGEST = 0.005, 0.025  # seconds between two looks
 REST: Final = 1.0  # seconds while broker or database cannot be reached
+LANES: Final = 0.5  # seconds between two looks for destinations that are owed something
 
 SENT = Counter("algasync_commands_sent_total", "Commands the broker confirmed", ["queue"])
 TROUBLED = Counter(
@@ -77,9 +81,12 @@ class Dispatcher:
                 LEADING.set(0)
 
     def _work(self, leadership: Leadership, stop: threading.Event) -> None:
-        pause = SHORTEST
+        pause, looked = SHORTEST, 0.0
         while not stop.is_set():
             try:
+                if time.monotonic() - looked > LANES:
+                    self.wake_lanes(leadership)
+                    looked = time.monotonic()
                 sent = self.round(leadership)
                 pause = SHORTEST if sent else min(pause * 1.5, LONGEST)
                 self.publisher.idle(0)
@@ -106,15 +113,34 @@ class Dispatcher:
                 SENT.labels(command.queue).inc()
         return len(confirmed)
 
+    def wake_lanes(self, leadership: Leadership) -> int:
+        """Send a command for every destination that is owed something; returns how many the broker confirmed."""
+        with leadership.transaction() as connection:
+            due = lanes.due(connection, limit=BATCH)
+        if not due:
+            return 0
+        receipt = self.publisher.publish([_wake(*lane) for lane in due])
+        with leadership.transaction() as connection:
+            lanes.sent(connection, [due[place][0] for place in receipt.confirmed])
+        SENT.labels(QueueName.NOTIFY).inc(len(receipt.confirmed))
+        return len(receipt.confirmed)
+
 
 def _message(command: Command) -> Message:
-    body = commands.encode(commands.Command(operation_id=command.operation_id, attempt=command.attempt))
+    return _command(command.queue, command.operation_id, command.attempt, command.tenant_id)
+
+
+def _wake(subscription_id: UUID, tenant: str) -> Message:
+    return _command(QueueName.NOTIFY, subscription_id, 1, tenant)
+
+
+def _command(queue: str, subject: UUID, attempt: int, tenant: str) -> Message:
     return Message(
         exchange=WORK.name,
-        routing_key=command.queue,
-        message_id=str(command.operation_id),
+        routing_key=str(queue),
+        message_id=str(subject),
         type=COMMAND,
         content_type=commands.CONTENT_TYPE,
-        body=body,
-        headers={"tenant": command.tenant_id, "attempt": str(command.attempt)},
+        body=commands.encode(commands.Command(operation_id=subject, attempt=attempt)),
+        headers={"tenant": tenant, "attempt": str(attempt)},
     )

@@ -30,3 +30,6 @@ class Fleet:
 
     ask_database: Callable[[], object]
     """Return when the database can be worked with, raise when it cannot."""
+
+    notify: Callable[[UUID], object]
+    """Send somebody to a destination that is owed something; returns when that is under way."""

@@ -10,17 +10,22 @@ from sqlalchemy import text
 from services.cli import wiring
 from services.configuration import Configuration
 from services.connections.clients import Clients
+from services.connections.vault import Vault
 from services.database import Database, Role
 from services.database.engine import ALL_TENANTS
 from services.exceptions import letters
 from services.exceptions.attention import ConnectionAttention
 from services.exceptions.desk import ExceptionDesk
 from services.exceptions.letters import Letter
+from services.exceptions.notice_mail import mail_settings
 from services.inbound.handlers import HANDLERS as INBOUND
 from services.ledger.intake import Intake
 from services.ledger.runner import Runner
 from services.outbound.effects import Effects
 from services.outbound.handlers import HANDLERS as OUTBOUND
+from services.psa.addresses import outgoing
+from services.psa.notifier import Notifier
+from services.psa.senders import senders
 from workers.fleet import Fleet
 
 
@@ -32,6 +37,7 @@ class Parts:
     clients: Clients
     intake: Intake
     runner: Runner
+    notifier: Notifier
 
     def fleet(self) -> Fleet:
         """What the actors call."""
@@ -40,6 +46,7 @@ class Parts:
             run=self.runner.run,
             file_letter=self.file_letter,
             ask_database=self.ask_database,
+            notify=self.notifier.wake,
         )
 
     def file_letter(self, letter: Letter) -> object:
@@ -53,7 +60,8 @@ class Parts:
             return connection.execute(text("SELECT 1")).scalar_one()
 
     def close(self) -> None:
-        """Close the pools of database and HTTP."""
+        """Finish what is being sent, then close the pools of database and HTTP."""
+        self.notifier.close()
         self.clients.close()
         self.database.close()
 
@@ -61,7 +69,7 @@ class Parts:
 def parts(settings: Configuration, *, threads: int, application: str) -> Parts:
     """Build the parts of a process that works with `threads` threads."""
     database = Database(
-        wiring.database_url(settings), Role.FLEET, pool_size=threads + 4, application=application
+        wiring.database_url(settings), Role.FLEET, pool_size=threads + 8, application=application
     )
     clients = Clients(database, wiring.intuit(settings), ConnectionAttention())
     desk = ExceptionDesk()
@@ -74,4 +82,5 @@ def parts(settings: Configuration, *, threads: int, application: str) -> Parts:
         call_within=timedelta(seconds=settings.call_seconds),
         replay_within=timedelta(hours=settings.unknown_outcome_hours),
     )
-    return Parts(database, clients, Intake(database, Effects(), desk), runner)
+    notifier = Notifier(database, senders(Vault.of(settings), outgoing(), mail_settings()))
+    return Parts(database, clients, Intake(database, Effects(), desk), runner, notifier)

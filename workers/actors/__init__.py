@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
-from workers.actors import drift_check, export, inbound_apply, inbound_poll, intake, payments_out
+from workers.actors import drift_check, export, inbound_apply, inbound_poll, intake, notify, payments_out
 from workers.broker import FleetBroker
 from workers.fleet import Fleet
 from workers.topology import QueueName
@@ -17,6 +17,7 @@ _ACTORS: Final[Mapping[QueueName, Callable[[FleetBroker, Fleet], None]]] = {
     QueueName.INBOUND_POLL: inbound_poll.serve,
     QueueName.INBOUND_APPLY: inbound_apply.serve,
     QueueName.DRIFT_CHECK: drift_check.serve,
+    QueueName.NOTIFY: notify.serve,
 }
 QUEUES: Final = frozenset(_ACTORS)
 """Queues that have an actor; the others are declared, and get theirs with their capability."""

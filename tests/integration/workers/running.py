@@ -28,7 +28,7 @@ def fleet(
     ask_database: Callable[[], object] = lambda: None,
 ) -> Fleet:
     """A fleet that succeeds at everything except what the test says."""
-    return Fleet(intake, run, file_letter, ask_database)
+    return Fleet(intake, run, file_letter, ask_database, notify=lambda _: None)
 
 
 class Running:

@@ -37,7 +37,7 @@ if __name__ == "__main__":
     sys.exit(
         process.run(
             url,
-            Fleet(intake=_nothing, run=_run, file_letter=_nothing, ask_database=_nothing),
+            Fleet(intake=_nothing, run=_run, file_letter=_nothing, ask_database=_nothing, notify=_nothing),
             queues=[QueueName.EXPORT],
             threads=1,
             call_seconds=30,

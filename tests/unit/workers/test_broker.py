@@ -23,7 +23,7 @@ def broker() -> Broker:
     """A broker that has never connected, with all actors."""
     made = Broker("amqp://127.0.0.1:1/", Gate(lambda: None), time_limit=60)
     done = Verdict(False, "succeeded", "")
-    actors.serve(made, Fleet(lambda *_: None, lambda *_: done, lambda _: None, lambda: None))
+    actors.serve(made, Fleet(lambda *_: None, lambda *_: done, lambda _: None, lambda: None, lambda _: None))
     return made
 
 

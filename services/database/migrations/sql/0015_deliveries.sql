@@ -53,7 +53,7 @@ CREATE TABLE delivery (
   CHECK ((state = 'pending') = (closed_at IS NULL))
 ) WITH (fillfactor = 70);
 CREATE INDEX delivery_due ON delivery (subscription_id, due_at, position) WHERE state = 'pending';
-CREATE INDEX delivery_order ON delivery (subscription_id, subject, position) WHERE state = 'pending';
+CREATE INDEX delivery_order ON delivery (subscription_id, subject, position);
 CREATE INDEX delivery_test ON delivery (subscription_id) WHERE state = 'pending' AND type = 'webhook.test.v1';
 CREATE INDEX delivery_listed ON delivery (subscription_id, created_at, delivery_id);
 CREATE INDEX delivery_age ON delivery (closed_at) WHERE closed_at IS NOT NULL;
