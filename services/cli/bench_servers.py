@@ -46,6 +46,6 @@ def servers() -> Iterator[Servers]:
             yield Servers(url, told["api"].rstrip("/"), told["control"].rstrip("/"))
         finally:
             sandbox.kill()  # its books are in memory and nobody wants them back
-            sandbox.wait()
+            sandbox.communicate()
             if server is not None:
                 server.kill()
