@@ -7,22 +7,21 @@ a read that got no answer. Anything else is the ledger's to decide, which has th
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import TypeVar
 from urllib.parse import quote
 
-import requests
 import structlog
-import tenacity
 
 from services.quickbooks.call import Call
 from services.quickbooks.environments import Environment
 from services.quickbooks.errors import AuthFailed, NotSent, QuickBooksError, Throttled, UnknownOutcome
 from services.quickbooks.ports import Limiter, Meter, Tokens
 from services.quickbooks.reply import Answer, Reply, judge
-from services.quickbooks.transport import Deadline, Timeouts, exchange, pooled_session
+from services.quickbooks.transport import Deadline, Session, Timeouts, exchange, pooled_session
 
 T = TypeVar("T")
 
@@ -47,7 +46,7 @@ class Client:
         limiter: Limiter,
         meter: Meter,
         timeouts: Timeouts | None = None,
-        session: requests.Session | None = None,
+        session: Session | None = None,
     ) -> None:
         self.company = company
         self.realm = realm
@@ -64,13 +63,13 @@ class Client:
         NotSent, Throttled, AuthFailed, Refused: nothing has changed. UnknownOutcome: find out first.
         """
         deadline = Deadline(self._timeouts.total)
-        again = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(lambda failure: deadline.left > 1 and _harmless(call, failure)),
-            stop=tenacity.stop_after_attempt(2),
-            wait=tenacity.wait_random(0.05, 0.25),
-            reraise=True,
-        )
-        return again(self._authorized, call, deadline)
+        try:
+            return self._authorized(call, deadline)
+        except QuickBooksError as failure:
+            if deadline.left <= 1 or not _harmless(call, failure):
+                raise
+        time.sleep(random.uniform(0.05, 0.25))  # noqa: S311 - spreads load, guards nothing
+        return self._authorized(call, deadline)
 
     def _authorized(self, call: Call, deadline: Deadline) -> Reply:
         token = _before_sending(lambda: self._tokens.access_token(self.company))

@@ -18,7 +18,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
-from urllib3.exceptions import HTTPError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProxyError, SSLError
 
 from services.quickbooks.environments import Environment
 from services.quickbooks.errors import NotSent, UnknownOutcome
@@ -65,13 +65,43 @@ class Deadline:
         return max(0.0, self._end - time.monotonic())
 
 
-def pooled_session(environment: Environment, size: int = 32) -> requests.Session:
+class Session(requests.Session):
+    """A session that remembers the way to each server, so that a call need not find it anew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ways: dict[str, Way] = {}
+
+    def way(self, url: str) -> Way:
+        """The way to the server of an address."""
+        origin = "/".join(url.split("/", 3)[:3])
+        return self._ways.get(origin) or self._ways.setdefault(origin, self._find(url))
+
+    def _find(self, url: str) -> Way:
+        adapter = self.get_adapter(url)
+        assert isinstance(adapter, HTTPAdapter)
+        request = requests.PreparedRequest()
+        request.prepare(method="GET", url=url)
+        pool = adapter.get_connection_with_tls_context(request, self.verify, self.proxies, self.cert)
+        assert isinstance(pool, urllib3.HTTPConnectionPool)
+        return Way(pool, adapter.request_url(request, self.proxies) == request.url)
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Connections to a server; `whole`: a proxy on the way wants to be told the whole address."""
+
+    pool: urllib3.HTTPConnectionPool
+    whole: bool
+
+
+def pooled_session(environment: Environment, size: int = 32) -> Session:
     """Return a session that any number of threads may share; it keeps up to `size` connections open.
 
     Proxies and certificates come from the environment variables requests knows, read once: looking them up on
     every call costs more than the call. It neither keeps nor sends cookies, and asks nothing twice by itself.
     """
-    session = requests.Session()
+    session = Session()
     session.trust_env = False
     session.proxies = get_environ_proxies(environment.api)
     session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
@@ -83,7 +113,7 @@ def pooled_session(environment: Environment, size: int = 32) -> requests.Session
 
 
 def exchange(
-    session: requests.Session,
+    session: Session,
     method: str,
     url: str,
     headers: Mapping[str, str],
@@ -94,42 +124,66 @@ def exchange(
     """Send one request and read its answer in full, by the deadline. Redirects are not followed.
 
     Raises NotSent when no connection was made, UnknownOutcome when the request left and no whole answer came.
+    The session's connections are used without its `send`, which costs as much again as the exchange itself.
     """
     if deadline.left < 0.001:
         raise NotSent("no time was left to make the call; nothing was sent")
-    request = requests.PreparedRequest()
-    request.prepare(method=method, url=url, headers=headers, data=content or None)
+    way = session.way(url)
     timeout = urllib3.Timeout(
         connect=min(timeouts.connect, deadline.left), read=timeouts.read, total=deadline.left
     )
     try:
-        response = session.send(request, timeout=timeout, allow_redirects=False, stream=True)  # type: ignore[arg-type]  # requests takes urllib3's Timeout, its stubs do not say so
-    except requests.RequestException as failure:
-        raise failed(failure) from failure
-    tid = response.headers.get("intuit_tid")
+        response = way.pool.urlopen(
+            method,
+            url if way.whole else "/" + url.split("/", 3)[3],
+            body=content or None,
+            headers=headers,
+            retries=False,
+            redirect=False,
+            assert_same_host=False,
+            timeout=timeout,
+            preload_content=False,
+            decode_content=False,
+        )
+    except (HTTPError, OSError) as failure:
+        raise _failed(failure, sent=not _before_the_request(failure)) from failure
     try:
-        received = _read(response.raw, timeouts, deadline)
+        received = _read(response, timeouts, deadline)
     except (HTTPError, OSError) as failure:
         response.close()
         raise UnknownOutcome(
             f"the answer of QuickBooks was cut off ({type(failure).__name__})",
-            status=response.status_code,
-            intuit_tid=tid,
+            status=response.status,
+            intuit_tid=response.headers.get("intuit_tid"),
         ) from failure
-    lowered = {name.lower(): value for name, value in response.headers.items()}
-    return Answer(response.status_code, lowered, received)
+    return Answer(
+        response.status, {name.lower(): value for name, value in response.headers.items()}, received
+    )
 
 
 def failed(failure: requests.RequestException) -> NotSent | UnknownOutcome:
     """Return what a failure of `requests` tells, without its text: that names the address, and so the query."""
     reason = getattr(failure.args[0] if failure.args else None, "reason", None)
-    cause = type(reason or failure).__name__
-    if _never_sent(failure, reason):
-        return NotSent(f"no connection to QuickBooks ({cause}); nothing was sent")
-    return UnknownOutcome(f"no answer came from QuickBooks ({cause})")
+    refused = isinstance(failure, (requests.ConnectTimeout, requests.exceptions.ProxyError))
+    return _failed(reason or failure, sent=not (refused or _before_the_request(reason)))
 
 
-def _read(raw: urllib3.HTTPResponse, timeouts: Timeouts, deadline: Deadline) -> bytes:
+def _failed(cause: BaseException, *, sent: bool) -> NotSent | UnknownOutcome:
+    name = type(cause).__name__
+    if sent:
+        return UnknownOutcome(f"no answer came from QuickBooks ({name})")
+    return NotSent(f"no connection to QuickBooks ({name}); nothing was sent")
+
+
+def _before_the_request(failure: object) -> bool:
+    """Tell whether what urllib3 met proves that not one byte of the request has left."""
+    if isinstance(failure, SSLError):
+        # A bad certificate ends the handshake; any other TLS error may come after the request.
+        return any(isinstance(arg, ssl.SSLCertVerificationError) for arg in failure.args)
+    return isinstance(failure, (NewConnectionError, ConnectTimeoutError, ProxyError))
+
+
+def _read(raw: urllib3.BaseHTTPResponse, timeouts: Timeouts, deadline: Deadline) -> bytes:
     """Read a body piece by piece, so that an answer that trickles in cannot outlast the deadline."""
     chunks: list[bytes] = []
     while True:
@@ -143,13 +197,3 @@ def _read(raw: urllib3.HTTPResponse, timeouts: Timeouts, deadline: Deadline) -> 
         if not chunk:
             return b"".join(chunks)
         chunks.append(chunk)
-
-
-def _never_sent(failure: requests.RequestException, reason: object) -> bool:
-    """Tell whether a failure proves that not one byte of the request has left."""
-    if isinstance(failure, (requests.ConnectTimeout, requests.exceptions.ProxyError)):
-        return True
-    if isinstance(failure, requests.exceptions.SSLError):
-        # A bad certificate ends the handshake; any other TLS error may come after the request.
-        return any(isinstance(arg, ssl.SSLCertVerificationError) for arg in getattr(reason, "args", ()))
-    return isinstance(reason, NewConnectionError)
