@@ -316,6 +316,26 @@ class CreditAppliedInQuickBooks(AccountingEvent):
     seen_at: Instant
 
 
+class CreditWithdrawnInQuickBooks(AccountingEvent):
+    """Credit that settled an invoice in QuickBooks, as told before, was taken off it: the invoice is open again."""
+
+    kind = "credit_application"
+    id_field = "application_id"
+
+    application_id: Identifier
+    """The name under which it was told."""
+    reason: Literal["changed", "voided", "deleted"]
+    """What happened to the Payment that joined the two; changed: it joins other documents now."""
+    credit: Entity
+    invoice_id: Identifier
+    """Billing's id."""
+    quickbooks_invoice_id: Identifier
+    quickbooks_payment_id: Identifier
+    amount: PositiveMinor
+    currency: Currency
+    seen_at: Instant
+
+
 # --- exceptions ---
 
 

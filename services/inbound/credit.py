@@ -12,7 +12,7 @@ from uuid import UUID
 from messages.accounting import LinkedDocument, PaymentState
 from messages.money import to_decimal
 from services.exceptions import desk
-from services.inbound import applications, drift
+from services.inbound import applications, drift, owners
 from services.inbound.applications import Application
 from services.inbound.cases import Case
 from services.inbound.differences import Difference, digest
@@ -71,13 +71,9 @@ def tell(money: Money) -> list[str]:
         told_credits.put(case.connection, applied)
         invoice, source = money.owned[use.charge], money.owned.get(use.credit)
         case.tell.credit(applied, invoice, source, money.customer, left.numbers, automatic=left.automatic)
-        about = drift.subject(case.tenant, case.company_id, KIND, applied.application_id)
-        desk.resolve(case.connection, about, drift.TYPE, "it is applied again")
         done.append("credit applied in QuickBooks")
-    own = {_name(case, one.memo, one.invoice) for one in money.applications if one.memo is not None}
     gone = [one for one in before.values() if one.state == "told" and one.application_id not in now]
-    # Where billing turned out to have applied it as well, only what we told of it is taken back: nobody is asked.
-    return done + [_undo(case, one, "changed", ask=one.application_id not in own) for one in gone]
+    return done + [_undo(case, one, "changed") for one in gone]
 
 
 def withdraw(case: Case, change: Change) -> list[str]:
@@ -97,7 +93,6 @@ def lost(case: Case, missing: Sequence[Application], change: Change) -> list[str
         if one.taken_back:
             continue  # billing says so too
         exception_id, differences = _drifted(case, link.document_id, link.currency, one.amount, change)
-        assert exception_id is not None
         drift.put(
             case.connection,
             company_id=case.company_id,
@@ -131,15 +126,18 @@ def _name(case: Case, source: Target, charge: Target) -> str:
     return f"{case.company.realm_id}/{case.external_id}/{'-'.join(source)}/{charge[1]}"
 
 
-def _undo(case: Case, applied: Applied, change: Change, *, ask: bool = True) -> str:
+def _undo(case: Case, applied: Applied, change: Change) -> str:
+    """Billing did not apply it: what it was told is taken back, and nobody has to decide."""
     told_credits.put(case.connection, replace(applied, state="withdrawn"))
-    _drifted(case, applied.application_id, applied.currency, applied.amount, change, ask=ask)
+    source = (applied.credit_type, applied.credit_id)
+    owned = owners.of_objects(case.connection, case.company_id, [source], meet=False)
+    case.tell.credit_withdrawn(applied, owned.get(source), change)
     return "credit taken off in QuickBooks"
 
 
 def _drifted(
-    case: Case, application_id: str, currency: str | None, amount: int, change: Change, *, ask: bool = True
-) -> tuple[UUID | None, list[Difference]]:
+    case: Case, application_id: str, currency: str | None, amount: int, change: Change
+) -> tuple[UUID, list[Difference]]:
     """Billing has credit on an invoice that QuickBooks does not have there any more, under that name."""
     written = str(to_decimal(amount, currency)) if currency else str(amount)
     problem = Problem(
@@ -159,7 +157,7 @@ def _drifted(
         currency=currency,
     )
     about = drift.subject(case.tenant, case.company_id, KIND, application_id)
-    exception_id = desk.report(case.connection, about, problem) if ask else None
+    exception_id = desk.report(case.connection, about, problem)
     differences = [Difference("amount", written, "0", "quickbooks")]
     case.tell.drifted(
         LinkedDocument.model_validate(

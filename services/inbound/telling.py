@@ -14,6 +14,7 @@ from messages.accounting import (
     Cause,
     Company,
     CreditAppliedInQuickBooks,
+    CreditWithdrawnInQuickBooks,
     Customer,
     DocumentDrifted,
     DocumentSynced,
@@ -96,20 +97,11 @@ class Teller:
         automatic: bool,
     ) -> None:
         """Credit that billing did not apply."""
-        target = (applied.credit_type, applied.credit_id)
         data = CreditAppliedInQuickBooks(
             company=self.named,
             cause=self.cause,
             application_id=applied.application_id,
-            credit=Entity(
-                kind=credit.kind if credit else _KINDS.get(applied.credit_type, applied.credit_type.lower()),
-                billing_id=credit.document_id if credit else None,
-                billing_number=credit.number if credit else None,
-                quickbooks_type=applied.credit_type,
-                quickbooks_id=applied.credit_id,
-                quickbooks_number=credit.external_number if credit else numbers.get(target),
-                url=self.url(*target),
-            ),
+            credit=self._source(applied, credit, numbers.get((applied.credit_type, applied.credit_id))),
             invoice=self.linked(invoice, self.invoice_id(applied)),
             quickbooks_payment_id=self.external_id,
             customer=customer,
@@ -120,6 +112,25 @@ class Teller:
             seen_at=self.seen.seen_at,
         )
         self._emit("credit.applied_in_quickbooks.v1", data.application_id, data)
+
+    def credit_withdrawn(
+        self, applied: Applied, credit: Owned | None, reason: Literal["changed", "voided", "deleted"]
+    ) -> None:
+        """Credit that was told is off the invoice again."""
+        data = CreditWithdrawnInQuickBooks(
+            company=self.named,
+            cause=self.cause,
+            application_id=applied.application_id,
+            reason=reason,
+            credit=self._source(applied, credit, None),
+            invoice_id=applied.invoice_id,
+            quickbooks_invoice_id=self.invoice_id(applied),
+            quickbooks_payment_id=self.external_id,
+            amount=applied.amount,
+            currency=applied.currency,
+            seen_at=self.seen.seen_at,
+        )
+        self._emit("credit.withdrawn_in_quickbooks.v1", data.application_id, data)
 
     def drifted(
         self,
@@ -186,6 +197,18 @@ class Teller:
     def invoice_id(applied: Applied) -> str:
         """QuickBooks' id of the invoice that a credit settles: the last part of our name of the application."""
         return applied.application_id.rsplit("/", 1)[-1]
+
+    def _source(self, applied: Applied, credit: Owned | None, number: str | None) -> Entity:
+        """What a credit comes from, as billing and as QuickBooks know it."""
+        return Entity(
+            kind=credit.kind if credit else _KINDS.get(applied.credit_type, applied.credit_type.lower()),
+            billing_id=credit.document_id if credit else None,
+            billing_number=credit.number if credit else None,
+            quickbooks_type=applied.credit_type,
+            quickbooks_id=applied.credit_id,
+            quickbooks_number=credit.external_number if credit else number,
+            url=self.url(applied.credit_type, applied.credit_id),
+        )
 
     def _named(self, belief: Belief, customer: Customer) -> dict[str, Any]:
         rate = belief.facts.get("exchange_rate")

@@ -199,7 +199,7 @@ def test_the_command_writes_checks_and_refuses(tmp_path: Path, capsys: pytest.Ca
     assert main(["check"], folder) == 1
     assert f"{INVOICE}.json is not current" in capsys.readouterr().out
     assert main(["write"], folder) == 0
-    assert capsys.readouterr().out == "28 files written, 0 were current\n"
+    assert capsys.readouterr().out == "29 files written, 0 were current\n"
     assert main(["check"], folder) == 0
     assert (tmp_path / "asyncapi.json").read_bytes() == asyncapi.FILE.read_bytes()
 

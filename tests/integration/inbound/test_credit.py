@@ -83,21 +83,52 @@ def test_credit_that_applies_itself_is_told_as_automatic(bench: InboundBench) ->
 
 
 def test_credit_taken_off_again(bench: InboundBench) -> None:
-    """The application is deleted: billing hears that it is gone, and a person takes it back."""
+    """The application is deleted: billing hears that it is gone, under the name it was told; nobody is asked."""
     qb = bench.invoice("inv-1")
     legacy = memo(bench, 100)
     joined = bench.bookkeeper("apply-credit", memo=legacy, invoice=qb, amount="100.00")["Id"]
     bench.poll()
+    (told,) = bench.told("credit.applied_in_quickbooks")
     bench.bookkeeper("delete", entity="Payment", id=joined)
     bench.poll()
-    (gone,) = bench.told("document.drifted")
-    assert (gone["document"]["kind"], gone["change"], gone["total"]) == (
-        "credit_application",
-        "deleted",
-        10000,
-    )
-    assert bench.codes() == ["credit_application_gone"]
+    (gone,) = bench.told("credit.withdrawn_in_quickbooks")
+    assert (gone["application_id"], gone["reason"]) == (told["application_id"], "deleted")
+    assert (gone["invoice_id"], gone["amount"], gone["credit"]["quickbooks_id"]) == ("inv-1", 10000, legacy)
+    assert bench.exceptions() == []
     assert bench.due("inv-1") == [10000]
+
+
+def test_credit_moved_to_another_invoice(bench: InboundBench) -> None:
+    """One is taken back and the other told; a smaller amount is told again under the same name."""
+    first, second = bench.invoice("inv-1"), bench.invoice("inv-2")
+    legacy = memo(bench, 100)
+    joined = bench.bookkeeper("apply-credit", memo=legacy, invoice=first, amount="100.00")["Id"]
+    bench.poll()
+
+    def join(amounts: dict[str, float]) -> None:
+        lines = [("Invoice", id_, amount) for id_, amount in amounts.items()]
+        lines.append(("CreditMemo", legacy, sum(amounts.values())))
+        changes = {
+            "CustomerRef": {"value": "2"},
+            "TotalAmt": 0,
+            "Line": [
+                {"Amount": amount, "LinkedTxn": [{"TxnId": id_, "TxnType": type_}]}
+                for type_, id_, amount in lines
+            ],
+        }
+        bench.bookkeeper("edit", entity="Payment", id=joined, changes=changes)
+        bench.poll()
+
+    join({second: 100})
+    assert bench.due("inv-1", "inv-2") == [10000, 0]
+    (gone,) = bench.told("credit.withdrawn_in_quickbooks")
+    assert (gone["invoice_id"], gone["reason"]) == ("inv-1", "changed")
+    join({second: 60})
+    assert bench.due("inv-1", "inv-2") == [10000, 4000]
+    again, smaller = bench.told("credit.applied_in_quickbooks")[1:]
+    assert again["application_id"] == smaller["application_id"]
+    assert smaller["amount"] == 6000
+    assert bench.exceptions() == []
 
 
 def test_our_own_application_is_an_echo(bench: InboundBench) -> None:

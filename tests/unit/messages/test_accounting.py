@@ -40,6 +40,7 @@ def test_every_event_names_its_company(name: str) -> None:
         ("document.tax_computed.v1", "invoice", ("document", "billing_id")),
         ("payment.changed.v1", "payment", ("payment_id",)),
         ("credit.applied_in_quickbooks.v1", "credit_application", ("application_id",)),
+        ("credit.withdrawn_in_quickbooks.v1", "credit_application", ("application_id",)),
         ("exception.opened.v1", "exception", ("exception_id",)),
         ("connection.restored.v1", "connection", ("company", "company_id")),
     ],

@@ -30,6 +30,7 @@ ACCOUNTING = {
     "payment.changed.v1",
     "payment.withdrawn.v1",
     "credit.applied_in_quickbooks.v1",
+    "credit.withdrawn_in_quickbooks.v1",
     "exception.opened.v1",
     "exception.resolved.v1",
     "connection.attention_needed.v1",
