@@ -1,0 +1,152 @@
+"""Pairing invoices and credit notes: by their links, else by everything that identifies them; then field by field."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+
+from messages.money import to_decimal
+from services.inbound.reconcile.items import Difference, Item, Leg, Side
+from services.inbound.reconcile.ours import Books, Here
+from services.inbound.reconcile.reading import Target
+from services.inbound.reconcile.theirs import There
+
+KINDS = {"invoice": "Invoice", "credit_note": "CreditMemo"}
+_GONE = "not there"
+
+
+def pair(
+    books: Books, there: Mapping[Target, There], parents: Mapping[str, str], realm_id: str
+) -> Iterator[tuple[Item, There | None]]:
+    """An item for every invoice and credit note that counts in either book and is the PSA's."""
+    forms = [one for one in books.documents if one.kind in KINDS and one.state != "draft"]
+    linked = {one.target for one in forms}
+    free: dict[tuple[str, str], list[There]] = defaultdict(list)
+    for one in there.values():
+        if one.target not in linked and one.number and not one.void:
+            free[one.entity, one.number].append(one)
+    for form in forms:
+        if form.prepayment:
+            if form.live:
+                yield _prepaid(form), None
+            continue
+        if form.target is not None:
+            found = there.get(form.target)
+            if found is None and not form.live and form.state != "placeholder":
+                continue  # void in the PSA, gone in QuickBooks
+            yield _compared(form, found, books, parents, realm_id), found
+            continue
+        if not form.live:
+            continue  # voided before it was exported, or only referred to
+        same = [one for one in free[KINDS[form.kind], form.number or ""] if _same(form, one, books)]
+        if len(same) == 1:
+            free[KINDS[form.kind], form.number or ""].remove(same[0])
+            item = _compared(form, same[0], books, parents, realm_id)
+            item.why = "not linked; number, total, date and customer agree"
+            yield item, same[0]
+        else:
+            yield _compared(form, None, books, parents, realm_id), None
+
+
+def side(one: There) -> Side:
+    """An object of QuickBooks as a side of an item."""
+    return Side(one.id, one.number, one.date, one.amount, legs=(Leg(one.amount),), rate=one.rate)
+
+
+def money(minor: int, currency: str) -> str:
+    """An amount as people read it."""
+    return f"{to_decimal(minor, currency)} {currency}"
+
+
+def belongs(customer: str | None, to: Collection[str], parents: Mapping[str, str]) -> bool:
+    """Whether a customer is one of these, or a sub-customer of one."""
+    for _ in range(6):  # five levels, and an end should the data ever have a ring
+        if customer is None:
+            return False
+        if customer in to:
+            return True
+        customer = parents.get(customer)
+    return False
+
+
+def _prepaid(form: Here) -> Item:
+    item = _item(form, None, "")
+    item.settle(
+        "unapplied",
+        "a prepayment invoice is not exported: what is paid on it is unapplied money in QuickBooks",
+    )
+    return item
+
+
+def _compared(
+    form: Here, found: There | None, books: Books, parents: Mapping[str, str], realm_id: str
+) -> Item:
+    if found is not None and form.currency is not None and found.currency != form.currency:
+        item = _item(form, None, realm_id)  # what is there in another currency stands by itself
+        item.differences = (Difference("currency", form.currency, found.currency),)
+        return item
+    item = _item(form, found, realm_id)
+    if form.total is None or form.currency is None:
+        item.billing = None
+        item.settle("outside_scope", "linked, and the PSA never said what is on it")
+    elif found is None:
+        item.differences = (Difference("document", "there", _GONE),)
+    elif found.unreadable is not None:
+        item.differences = (Difference("figures", money(form.total, form.currency), found.unreadable),)
+    elif form.live == found.void:
+        item.differences = (Difference("void", *(("live", "void") if form.live else ("void", "live"))),)
+    elif form.live:
+        item.differences = tuple(_fields(form, found, books, parents))
+    return item
+
+
+def _fields(form: Here, found: There, books: Books, parents: Mapping[str, str]) -> Iterator[Difference]:
+    assert form.total is not None
+    assert form.currency is not None
+    if found.amount != form.total:
+        ours, theirs = money(form.total, form.currency), money(found.amount, found.currency)
+        yield Difference("total", ours, theirs)
+    if form.tax is not None and found.tax is not None and form.tax != found.tax:
+        yield Difference("tax", money(form.tax, form.currency), money(found.tax, found.currency))
+    if form.number and form.number.strip() != (found.number or "").strip():
+        yield Difference("number", form.number, found.number)
+    if form.date is not None and form.date != found.date:
+        yield Difference("date", str(form.date), str(found.date))
+    customers = books.customers_of(form.client_id, form.profile, form.currency)
+    if customers and not _on(form, found, customers, parents):
+        yield Difference("customer", ", ".join(sorted(customers)), found.customer)
+
+
+def _on(form: Here, found: There, customers: Collection[str], parents: Mapping[str, str]) -> bool:
+    """What we exported is on the customer itself; history may be on a sub-customer."""
+    if form.linked_via == "export":
+        return found.customer in customers
+    return belongs(found.customer, customers, parents)
+
+
+def _same(form: Here, one: There, books: Books) -> bool:
+    customers = books.customers_of(form.client_id, form.profile, form.currency or "")
+    return (one.amount, one.currency, one.date) == (form.total, form.currency, form.date) and (
+        not customers or one.customer in customers
+    )
+
+
+def _item(form: Here, found: There | None, realm_id: str) -> Item:
+    amount = (form.total or 0) if form.live else 0
+    about = [(form.kind, form.id)]
+    target = found.target if found is not None else form.target
+    if target is not None:
+        subject = {"Invoice": "quickbooks_invoice", "CreditMemo": "quickbooks_credit_memo"}.get(target[0])
+        about += [(subject, f"{realm_id}/{target[1]}")] if subject else []
+    return Item(
+        key=f"{form.kind}/{form.id}",
+        kind=form.kind,
+        currency=form.currency or (found.currency if found is not None else ""),
+        billing=Side(form.id, form.number, form.date, amount, legs=(Leg(amount),), rate=form.rate),
+        quickbooks=side(found) if found is not None else None,
+        target=target,
+        client_id=form.client_id,
+        customer=found.customer if found is not None else None,
+        name=form.client_name or (found.customer_name or "" if found is not None else ""),
+        about=tuple(about),
+    )

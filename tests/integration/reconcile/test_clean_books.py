@@ -1,0 +1,216 @@
+"""Books that agree: whatever an MSP does in a month, nothing is unexplained and both totals foot."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+from services.inbound import resolutions
+from services.inbound.reconcile.period import Period
+from tests.support.exporting import TENANT, applied, credit_note, voided
+from tests.support.reconcile import ReconcileBench, keys
+
+
+def test_empty_books_are_zero(books: ReconcileBench) -> None:
+    """No documents: both receivables are 0, and nothing differs."""
+    made = books.clean()
+    assert (made.totals.ours, made.totals.quickbooks, made.counts["matched"]) == (0, 0, 0)
+
+
+def test_invoices_credits_and_payments_match_to_the_cent(books: ReconcileBench) -> None:
+    """Partial payments, one over several invoices, credit notes applied in part, overpayments: all matched."""
+    for number in range(1, 5):
+        books.invoice(f"inv-{number}", 10000 + number)
+    books.say("credit_note.finalized", credit_note("cn-1", net=-4000))
+    books.say("credit.applied", applied("app-1", "cn-1", "inv-1", 1500))
+    books.pay("pay-1", 5000, {"inv-1": 5000})
+    books.pay("pay-2", 12000, {"inv-2": 6000, "inv-3": 6000})
+    books.pay("pay-3", 20000, {"inv-4": 10004}, reference="overpaid")
+    made = books.clean()
+    assert made.counts == {
+        "matched": 9,
+        "timing": 0,
+        "open_exceptions": 0,
+        "accepted": 0,
+        "unapplied": 0,
+        "outside_scope": 0,
+        "fx": 0,
+        "unexplained": 0,
+    }
+    assert made.totals.ours == made.totals.quickbooks == books.receivables() == 40010 - 4000 - 37000
+    assert made.roll_forward["closing"].ours == made.totals.ours
+
+
+def test_payments_told_by_quickbooks_match_and_their_rest_is_itemised(books: ReconcileBench) -> None:
+    """Money received there: allocations match, what is on native invoices or on none is itemised, and it foots."""
+    first, second = books.invoice("inv-1", 10000), books.invoice("inv-2", 5000)
+    native = books.native(30.0)
+    books.receive("60.00", {first: "60.00"})
+    books.receive("100.00", {second: "50.00", native: "30.00"})
+    books.poll()
+    made = books.clean()
+    assert made.totals.ours == 15000 - 6000 - 5000
+    assert made.totals.quickbooks == books.receivables()
+    assert made.totals.amounts["unapplied"] == -2000
+    assert made.totals.amounts["outside_scope"] == 3000 - 3000
+    assert (made.counts["unapplied"], made.counts["outside_scope"]) == (1, 2)
+
+
+def test_credit_applied_in_quickbooks_matches(books: ReconcileBench) -> None:
+    """A bookkeeper's application of our credit note, and one of a native credit memo, are known once they are told."""
+    invoice = books.invoice("inv-1", 10000)
+    books.say("credit_note.finalized", credit_note("cn-1", net=-4000))
+    books.bookkeeper(
+        "apply-credit", memo=books.external("credit_note", "cn-1"), invoice=invoice, amount="40.00"
+    )
+    books.poll()
+    made = books.clean()
+    assert made.counts["matched"] == 3
+    assert made.totals.quickbooks == made.totals.ours == books.receivables() == 6000
+
+
+def test_prepayments_are_unapplied_until_they_are_used(books: ReconcileBench) -> None:
+    """A prepayment invoice is not exported, its money is; applied, nothing of it is left over."""
+    books.bill("pre-1", net=7000, type="prepayment")
+    books.settle()
+    unpaid = books.clean()
+    assert (unpaid.totals.ours, unpaid.totals.quickbooks) == (7000, 0)
+    books.pay("pay-1", 7000, {"pre-1": 7000})
+    paid = books.clean()
+    assert (paid.totals.ours, paid.totals.quickbooks) == (0, -7000)
+    assert paid.totals.amounts["unapplied"] == -7000
+    books.invoice("inv-1", 10000)
+    books.say("credit.applied", applied("app-1", "pre-1", "inv-1", 7000, source_kind="prepayment"))
+    used = books.clean()
+    assert used.totals.ours == used.totals.quickbooks == books.receivables() == 3000
+    assert used.totals.amounts["unapplied"] == 0
+
+
+def test_what_is_on_its_way_is_timing(books: ReconcileBench) -> None:
+    """Not exported yet, or waiting for automatic sync: named, summed, and no alarm."""
+    books.invoice("inv-1", 10000)
+    books.set("auto_sync", False, "tenant")
+    books.bill("inv-2", net=5000)
+    books.settle()
+    books.say("invoice.voided", voided("inv-1"), settle=False)
+    made = books.clean()
+    assert keys(made.listed("timing")) == ["invoice/inv-1", "invoice/inv-2"]
+    assert (made.totals.ours, made.totals.quickbooks) == (5000, 10000)
+    assert made.totals.amounts["timing"] == 5000
+    assert "auto_sync" in made.listed("timing")[1].why or "waiting" in made.listed("timing")[1].why
+
+
+def test_voids_on_both_sides_agree(books: ReconcileBench) -> None:
+    """A voided invoice, a voided credit note and a payment that never was count for nothing in both books."""
+    books.invoice("inv-1", 10000)
+    books.invoice("inv-2", 10000)
+    books.say("credit_note.finalized", credit_note("cn-1", net=-4000))
+    books.pay("pay-1", 3000, {"inv-2": 3000})
+    books.say("invoice.voided", voided("inv-1"))
+    books.say("credit_note.voided", voided("cn-1"))
+    books.say("payment.reversed", {"id": "pay-1", "date": "2026-11-03", "reason": "keyed_in_error"})
+    books.bill("inv-3")
+    books.say("invoice.voided", voided("inv-3"))
+    made = books.clean()
+    assert made.totals.ours == made.totals.quickbooks == 10000
+    assert books.codes() == []
+
+
+def test_open_and_accepted_exceptions_are_what_they_are(books: ReconcileBench) -> None:
+    """Drift with an open exception, the same accepted, a failed export, and one given up: each in its class."""
+    ids = [books.invoice(f"inv-{number}", 10000) for number in range(3)]
+    books.bookkeeper("edit", entity="Invoice", id=ids[0], changes={"Line": [books.line(90)]})
+    books.bookkeeper("delete", entity="Invoice", id=ids[1])
+    books.bookkeeper("void", entity="Invoice", id=ids[2])
+    books.bill("inv-9", client={"id": "cl-9", "name": "Nobody", "tax_exempt": True})
+    books.poll()
+    made = books.clean()
+    assert keys(made.listed("open_exceptions")) == [f"invoice/inv-{one}" for one in (0, 1, 2, 9)]
+    assert all(item.exception_id is not None for item in made.listed("open_exceptions"))
+    assert made.totals.amounts["open_exceptions"] == -1000 - 10000 - 10000 - 13500
+    with books.fleet.transaction(TENANT) as connection:
+        for act, document in ((resolutions.accept, "inv-0"), (resolutions.mark_void, "inv-1")):
+            act(connection, books.company_id, "invoice", document, actor="controller", reason="agreed")
+    books.give_up("invoice", "inv-9", "billed by hand")
+    made = books.clean()
+    assert keys(made.listed("accepted")) == ["invoice/inv-0", "invoice/inv-1", "invoice/inv-9"]
+    assert keys(made.listed("open_exceptions")) == ["invoice/inv-2"]
+
+
+def test_a_change_on_top_of_a_known_one_is_unexplained(books: ReconcileBench) -> None:
+    """An exception explains what it was opened for, and nothing that came after it."""
+    first, second = books.invoice("inv-1", 10000), books.invoice("inv-2", 10000)
+    books.bookkeeper("edit", entity="Invoice", id=first, changes={"Line": [books.line(90)]})
+    books.poll()
+    books.bookkeeper("edit", entity="Invoice", id=first, changes={"Line": [books.line(80)]})
+    books.say("invoice.voided", voided("inv-2"), settle=False)
+    books.bookkeeper("edit", entity="Invoice", id=second, changes={"Line": [books.line(70)]})
+    made = books.statement()
+    assert keys(made.listed("unexplained")) == ["invoice/inv-1", "invoice/inv-2"]
+
+
+def test_what_is_quickbooks_own_is_itemised(books: ReconcileBench) -> None:
+    """Native documents that the feed has passed, customers of nobody, journal entries: outside, and in the total."""
+    books.native(120.0)
+    books.native(30.0, customer="3")
+    books.journal(45.0)
+    books.advance(2)
+    books.poll()
+    made = books.clean()
+    assert made.counts["outside_scope"] == 3
+    assert made.totals.ours == 0
+    assert made.totals.quickbooks == made.totals.amounts["outside_scope"] == books.receivables() == 19500
+    kinds = sorted(item.kind for item in made.listed("outside_scope"))
+    assert kinds == ["invoice", "invoice", "journal_entry"]
+
+
+def test_history_before_the_cutover(books: ReconcileBench) -> None:
+    """Linked history matches; what was left out at the cutover is outside, and no alarm."""
+    old = books.native(100.0, TxnDate="2026-10-31", DocNumber="INV-1")
+    books.advance(2)
+    books.poll()
+    books.known_before("inv-1", old, 10000)
+    books.bill("inv-2", net=5000)
+    books.settle()
+    made = books.clean()
+    assert keys(made.listed("outside_scope")) == ["invoice/inv-2"]
+    assert made.totals.quickbooks == 10000
+
+
+def test_a_document_redated_for_closed_books_is_accepted(books: ReconcileBench) -> None:
+    """Somebody decided for a date in the open period: known, itemised, not an alarm."""
+    books.prefer("AccountingInfoPrefs", BookCloseDate="2026-10-31")
+    books.bill("inv-1", net=10000)
+    books.settle()
+    assert books.clean().counts["open_exceptions"] == 1
+    books.decide(books.last("invoice", "inv-1"), "redate", book_on=date(2026, 11, 2))
+    made = books.clean()
+    assert keys(made.listed("accepted")) == ["invoice/inv-1"]
+    assert made.totals.difference == 0
+
+
+def test_by_hand_effects_follow_their_exceptions(books: ReconcileBench) -> None:
+    """A write-off takes off the PSA's receivables at once; in QuickBooks somebody enters it, and says so."""
+    books.invoice("inv-1", 10000)
+    written = {"id": "inv-1", "amount": 10000, "date": "2026-11-20", "reason": "bankrupt"}
+    books.say("invoice.written_off", {**written, "actor": {"type": "system"}})
+    made = books.clean()
+    assert (made.totals.ours, made.totals.quickbooks) == (0, 10000)
+    assert made.totals.amounts["open_exceptions"] == 10000
+    books.give_up("invoice", "inv-1", "entered memo 7")
+    made = books.clean()
+    assert made.totals.amounts["accepted"] == 10000
+
+
+def test_a_period_cuts_both_books_at_the_same_day(books: ReconcileBench) -> None:
+    """Receivables are those at the end of the last day; the roll-forward leads there from the first."""
+    books.invoice("inv-1", 10000, invoice_date="2026-09-30")
+    books.invoice("inv-2", 5000, invoice_date="2026-10-31")
+    books.pay("pay-1", 4000, {"inv-1": 4000}, date="2026-10-15")
+    books.invoice("inv-3", 2500, invoice_date="2026-11-01")
+    made = books.clean(Period.of("2026-10"))
+    assert (made.totals.ours, made.totals.quickbooks, made.counts["matched"]) == (11000, 11000, 3)
+    roll = {name: one.quickbooks for name, one in made.roll_forward.items()}
+    assert roll == {"opening": 10000, "invoices": 5000, "payments": -4000, "closing": 11000}
+    assert books.clean(Period.between(None, date(2026, 9, 29))).totals.ours == 0
+    later = made.period.ends + timedelta(days=1)
+    assert books.clean(Period.between(later, later)).totals.ours == 13500
