@@ -11,18 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal
-from uuid import UUID
 
 from sqlalchemy import Connection, text
 
 from services.database import Database
 from services.ledger import documents
 from services.ledger.attempts import finish
-from services.ledger.operations import COLUMNS, Operation, State, from_row
-from services.ledger.ports import Fail, Handler, Hold, Move, Send, Skip
+from services.ledger.operations import COLUMNS, State, from_row
+from services.ledger.ports import Handler
 from services.mapping import settings
 from services.mapping.settings import TENANT, of_company
-from services.onboarding import runs
+from services.onboarding import plan, runs
+from services.onboarding.plan import Step
 from services.onboarding.runs import Run
 from services.refusals import invalid
 
@@ -42,13 +42,6 @@ _WAITING = text(
           FROM operation o JOIN document d ON d.tenant_id = o.tenant_id AND d.kind = o.document_kind
                AND d.document_id = o.document_id
          WHERE {_HELD} GROUP BY 1, 2, 3 ORDER BY 3, 2, 1"""  # noqa: S608 - constant fragments
-)
-_OPERATIONS = text(
-    f"""SELECT {COLUMNS}, d.number, d.document_date, d.total, d.currency, d.client_name
-          FROM operation o JOIN document d ON d.tenant_id = o.tenant_id AND d.kind = o.document_kind
-               AND d.document_id = o.document_id
-         WHERE {_HELD} AND (CAST(:after AS uuid) IS NULL OR o.operation_id > :after)
-         ORDER BY o.operation_id LIMIT :limit"""  # noqa: S608 - constant fragments
 )
 _NEXT = text(
     f"""SELECT o.operation_id, o.document_kind, o.document_id FROM operation o
@@ -73,23 +66,6 @@ class Waiting:
     newest: date | None
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What the first sync would do with one document: `export`, `skip`, `wait` or `ask` a person, and why."""
-
-    operation_id: UUID
-    document_kind: str
-    document_id: str
-    number: str
-    day: date | None
-    total: int | None
-    currency: str
-    client: str
-    would: Literal["export", "skip", "wait", "ask"]
-    code: str
-    why: str
-
-
 def waiting(
     connection: Connection, run: Run, handlers: Mapping[str, Handler], cutover: date
 ) -> list[Waiting]:
@@ -106,40 +82,18 @@ def dry_run(
     handlers: Mapping[str, Handler],
     cutover: date,
     *,
-    after: UUID | None = None,
-    limit: int = 500,
+    limit: int = plan.MOST,
 ) -> list[Step]:
-    """What the first sync would do with what waits, decided by the code that will do it. Changes nothing.
-
-    Handlers are asked inside a savepoint in which the cutover holds; it is rolled back.
-    """
-    values = {**_place(run, handlers), "after": after, "limit": limit}
-    steps: list[Step] = []
-    savepoint = connection.begin_nested()
-    try:
-        scope = of_company(run.company_id)
-        settings.put(connection, run.tenant_id, scope, "cutover_date", cutover.isoformat(), actor="dry run")
-        for row in connection.execute(_OPERATIONS, values).all():
-            operation = from_row(row)
-            would, code, why = _judged(connection, handlers[operation.kind], operation)
-            steps.append(
-                Step(
-                    operation.operation_id,
-                    operation.document_kind,
-                    operation.document_id,
-                    row.number or "",
-                    row.document_date,
-                    row.total,
-                    row.currency or "",
-                    row.client_name or "",
-                    would,
-                    code,
-                    why,
-                )
-            )
-    finally:
-        savepoint.rollback()
-    return steps
+    """What the first sync would do with what waits, decided by the code that will do it. Changes nothing."""
+    return plan.steps(
+        connection,
+        run.tenant_id,
+        run.company_id,
+        handlers,
+        kinds=_place(run, handlers)["kinds"],
+        cutover=cutover,
+        limit=limit,
+    )
 
 
 def count(steps: list[Step]) -> dict[str, int]:
@@ -213,20 +167,3 @@ def _set(connection: Connection, run: Run, level: str, name: str, value: object,
     settings.put(connection, run.tenant_id, scope, name, value, actor=actor)
     facts = {"set": name in before, "before": before.get(name), "after": value}
     runs.record(connection, run, "set", "setting", name, variant=level, facts=facts, actor=actor)
-
-
-def _judged(
-    connection: Connection, handler: Handler, operation: Operation
-) -> tuple[Literal["export", "skip", "wait", "ask"], str, str]:
-    prepared = handler.prepare(connection, operation, "dry-run")
-    if isinstance(prepared, Skip):
-        return "skip", prepared.code, prepared.reason
-    if isinstance(prepared, Fail):
-        return "ask", prepared.problem.code, prepared.problem.happened
-    if isinstance(prepared, Hold):
-        return "wait", prepared.conditions[0].condition, prepared.reason
-    if isinstance(prepared, Move):
-        return "wait", "other_company", prepared.reason
-    if isinstance(prepared, Send):
-        return "export", "", prepared.call.label
-    return "skip", "nothing_to_send", "QuickBooks has it like that already"

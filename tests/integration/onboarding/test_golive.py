@@ -44,8 +44,8 @@ def test_dry_run_says_what_the_first_sync_then_does(held: Wizard) -> None:
     ]
     assert {step.document_id: (step.would, step.code) for step in steps} == {
         "old": ("skip", "before_cutover"),
-        "new": ("export", ""),
-        "newer": ("export", ""),
+        "new": ("send", ""),
+        "newer": ("send", ""),
         "ask": ("ask", "missing_customer_mapping"),
     }
     with bench.fleet.transaction(TENANT) as connection:
