@@ -1,0 +1,76 @@
+"""The application: routers, errors, documentation, and what surrounds every request."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+
+from services.api import problems
+from services.api.context import Context
+from services.api.problems import MEDIA_TYPE, Problem
+from services.api.requests import Requests
+from services.api.routers import (
+    books,
+    connect,
+    csv,
+    decisions,
+    drift,
+    events,
+    exceptions,
+    history,
+    mappings,
+    operations,
+    pauses,
+    quickbooks,
+    settings,
+    sync_state,
+    system,
+    webhooks,
+)
+
+_DESCRIPTION = """algasync keeps AlgaPSA and QuickBooks Online in step.
+
+Send your API key as `Authorization: Bearer algasync_...`. Lists are paged by `next_cursor`. Writes honour
+`Idempotency-Key`: a repetition returns the first outcome and does nothing. Every refusal is
+`application/problem+json` with a `code` for programs, a `detail` for people and the fields at fault; it has
+changed nothing. Amounts are integers in minor units of their currency."""
+
+_ROUTERS = (
+    quickbooks,
+    connect,
+    webhooks,
+    mappings,
+    settings,
+    events,
+    operations,
+    decisions,
+    csv,
+    exceptions,
+    drift,
+    books,
+    pauses,
+    sync_state,
+    history,
+    system,
+)
+
+
+def create_app(context: Context) -> FastAPI:
+    """The API over a context. Its documentation page loads nothing from elsewhere."""
+    refused = {"model": Problem, "description": "Refused; nothing was changed.", "content": {MEDIA_TYPE: {}}}
+    app = FastAPIOffline(
+        title="algasync",
+        version=version("algasync"),
+        description=_DESCRIPTION,
+        redoc_url=None,
+        responses={"4XX": refused},
+        static_url="/docs/assets",
+    )
+    app.state.context = context
+    app.add_middleware(Requests)
+    problems.install(app)
+    for module in _ROUTERS:
+        app.include_router(module.router)
+    return app
