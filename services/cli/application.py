@@ -26,7 +26,9 @@ from services.cli import (
     onboard,
     operations,
     pauses,
+    plan,
     processes,
+    readiness,
     recovery,
     settings,
     sync_now,
@@ -83,6 +85,8 @@ app.command("up")(command.up)
 app.command("migrate")(maintenance.migrate)
 app.add_typer(benches.app, name="bench")
 app.add_typer(onboard.app, name="onboard")
+app.command("plan")(plan.plan)
+app.command("readiness")(readiness.readiness)
 for process in (
     processes.relay,
     processes.workers,
