@@ -8,11 +8,13 @@ from services.api import outcomes
 from services.cli.parts import Parts
 from services.connections import notices, webhooks
 from services.connections import upkeep as connections
-from services.exceptions import causes, upkeep
+from services.exceptions import causes, notice_causes, upkeep
+from services.exceptions import notices as told
 from services.inbound import again, customers, schedule
 from services.inbound import retention as inbound
 from services.ledger import retention, sweep
 from services.outbound import closed_books, long_waits
+from services.psa import deliveries, gauges
 from workers.scheduler import Errand, Job
 
 SWEEP = 2.0  # seconds; a dead worker's operation goes on at most this long after its lease
@@ -24,6 +26,8 @@ POLLS = 1.0  # seconds; how late a cycle of the change feed may begin
 MARKED = 2.0  # seconds; how late a payment is judged again once its invoice is linked
 MERGES = 2.0  # seconds; how late a link follows customers that became one
 CAUSES = 1.0  # seconds; how late the many operations of a mended cause begin
+GATHER = 5.0  # seconds; how late a notice is written after its cause
+GAUGES = 15.0  # seconds
 FACTS = 300.0  # seconds between two looks for companies whose facts are a day old, or changed
 
 
@@ -43,6 +47,11 @@ def jobs(parts: Parts) -> list[Job]:
         Job("ledger_retention", RETENTION, retention.forget),
         Job("api_outcomes_retention", RETENTION, outcomes.forget),
         Job("token_notices", NOTICES, notices.tell),
+        Job("notices_gathered", GATHER, notice_causes.gather),
+        Job("backlog_notices", RETENTION, notice_causes.gather_backlogs),
+        Job("notices_retention", RETENTION, told.forget),
+        Job("deliveries_retention", RETENTION, deliveries.forget),
+        Job("delivery_gauges", GAUGES, gauges.refresh),
         Job("webhook_events_retention", RETENTION, webhooks.forget),
     ]
 
