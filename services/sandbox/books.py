@@ -17,8 +17,10 @@ from services.sandbox import (
 from services.sandbox.amounts import ZERO
 from services.sandbox.entities import Entity
 from services.sandbox.fields import Obj, checked, clone, read_only
+from services.sandbox.schemas import INVOICE
 from services.sandbox.store import Company, Unit
 
+KEPT_BY_QUICKBOOKS = (read_only, INVOICE["LinkedTxn"])
 VOIDED_IN_BROWSER = ("CreditMemo", "RefundReceipt")
 
 
@@ -39,7 +41,7 @@ def save(unit: Unit, entity: Entity, body: Obj, *, allow_duplicate: bool = False
             document = {**clone(old), **document}
         else:
             # A full update empties every writable field that was left out.
-            kept = {name: clone(old[name]) for name in old if entity.fields.get(name) is read_only}
+            kept = {name: clone(old[name]) for name in old if entity.fields.get(name) in KEPT_BY_QUICKBOOKS}
             document = {**kept, **document}
     name = entity.name
     if name == "Invoice":

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI, HTTPException, Request
-from pydantic import Field
+from pydantic import Field, field_validator
 from starlette.responses import JSONResponse, Response
 
 from services.sandbox.desk import Strict, create_desk, reply
@@ -27,6 +28,16 @@ class NewApp(Strict):
     webhook_url: str = ""
     webhook_format: str = Field(default="cloudevents", pattern="^(cloudevents|legacy)$")
     verifier_token: str = "sandbox-verifier-token"  # noqa: S105 - a sandbox's default
+
+    @field_validator("redirect_uris")
+    @classmethod
+    def _https(cls, value: list[str]) -> list[str]:
+        for address in value:
+            parts = urlsplit(address)
+            local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+            if parts.scheme != "https" and not (parts.scheme == "http" and local):
+                raise ValueError(f"{address!r} is neither https nor http on this machine")
+        return value
 
 
 class NewTrouble(Strict):

@@ -183,4 +183,4 @@ UNMODELLED = frozenset(
         "VendorCredit",
     )
 )
-UNMODELLED_PATHS = frozenset(name.lower() for name in UNMODELLED)
+UNMODELLED_PATHS = frozenset(("reports", "upload", "download", *(name.lower() for name in UNMODELLED)))

@@ -98,6 +98,8 @@ def _perform(company: Company, request: ApiRequest, actor: str, created: list[st
         return {entity.name: sent}
     if request.operation not in _WRITES:
         raise faults.unsupported(request.operation)
+    if (entity.name, request.operation) == ("JournalEntry", "void"):
+        return {"BatchItemResponse": []}  # seen live: 200, and nothing happened
     include = request.parameters.get("include", "")
     return _write(company, entity, request.operation, request.body, include, actor, created)
 

@@ -215,8 +215,10 @@ INACTIVE = (
 
 
 def inactive_reference(code: str, element: str) -> Refusal:
-    """610 (or 2500, by switch): the reference names something inactive."""
-    title = "Object Not Found" if code == "610" else "Invalid Reference Id"
+    """610 (or 2500 or, for customers, 6250, by switch): the reference names something inactive."""
+    if code == "6250" and element != "CustomerRef":
+        code = "610"
+    title = {"610": "Object Not Found", "2500": "Invalid Reference Id", "6250": "Invalid Customer"}[code]
     return Refusal(code, title, f"{title} : {INACTIVE}", element)
 
 

@@ -175,6 +175,19 @@ def not_modelled(why: str) -> Checker:
     return check
 
 
+def links(*kept: str) -> Checker:
+    """Links that QuickBooks keeps by itself are overwritten silently; asking for one of another type is refused."""
+
+    def check(path: str, value: Any) -> Any:
+        for row in value if isinstance(value, list) else [value]:
+            kind = row.get("TxnType") if isinstance(row, dict) else None
+            if kind not in kept:
+                raise faults.NotModelled(f"{path} to {kind}")
+        return IGNORED
+
+    return check
+
+
 ADDRESS: Fields = {
     "Id": read_only,
     **{f"Line{row}": text(500) for row in range(1, 6)},

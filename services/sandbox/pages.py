@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import secrets
 from html import escape
 from urllib.parse import urlencode
 
@@ -106,6 +107,7 @@ class Pages:
                 answer = _refused(refusal)
             answer = gateway.afterwards(fired, answer)
         world.journal.flush()
+        answer.headers["intuit_tid"] = f"1-oauth-{secrets.token_hex(8)}"
         status = 0 if isinstance(answer, SILENT) else answer.status_code
         now = world.clock.now()
         world.counters.note(

@@ -110,7 +110,7 @@ def _read_json(request: ApiRequest) -> None:
 def check(request: ApiRequest) -> None:
     """Refuse what Intuit refuses in the form of a request, and whatever the sandbox does not model."""
     if request.resource == "unknown":
-        if request.label in UNMODELLED_PATHS or request.label == "reports":
+        if request.label in UNMODELLED_PATHS:
             raise faults.NotModelled(f"{request.method} {request.label}")
         raise faults.Refusal("500", "Unsupported Operation", f"No resource at {request.path}", status=404)
     if request.method not in ("GET", "POST"):

@@ -18,6 +18,7 @@ from services.sandbox.fields import (
     day,
     flag,
     group,
+    links,
     money,
     not_modelled,
     quantity,
@@ -27,12 +28,7 @@ from services.sandbox.fields import (
     text,
 )
 
-_CUSTOM_FIELD: Fields = {
-    "DefinitionId": text(10),
-    "Name": text(100),
-    "Type": text(20),
-    "StringValue": text(31),
-}
+_CUSTOM_FIELD = not_modelled("custom fields, which a company defines first")
 _SALES_ITEM: Fields = {
     "ItemRef": ref,
     "ClassRef": ref,
@@ -77,7 +73,7 @@ _SALES_LINE: Fields = {
     "GroupLineDetail": not_modelled("bundles"),
     "TaxLineDetail": not_modelled("tax as an ordinary line"),
     "LinkedTxn": not_modelled("lines linked to estimates or time"),
-    "CustomField": rows(_CUSTOM_FIELD),
+    "CustomField": _CUSTOM_FIELD,
 }
 _TAX_LINE: Fields = {
     "Id": read_only,
@@ -123,7 +119,7 @@ _SALES: Fields = {
     "ApplyTaxAfterDiscount": flag,
     "EmailStatus": choice("NotSet", "NeedToSend", "EmailSent"),
     "PrintStatus": choice("NotSet", "NeedToPrint", "PrintComplete"),
-    "CustomField": rows(_CUSTOM_FIELD),
+    "CustomField": _CUSTOM_FIELD,
     "TaxExemptionRef": read_only,
     "DeliveryInfo": read_only,
     "TotalAmt": read_only,
@@ -147,7 +143,7 @@ INVOICE: Fields = {
     "AllowOnlinePayment": flag,
     "AllowOnlineCreditCardPayment": flag,
     "AllowOnlineACHPayment": flag,
-    "LinkedTxn": read_only,
+    "LinkedTxn": links("Payment"),
     "InvoiceLink": read_only,
     "Deposit": not_modelled("a deposit on the invoice itself"),
     "DepositToAccountRef": not_modelled("a deposit on the invoice itself"),

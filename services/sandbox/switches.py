@@ -33,7 +33,7 @@ class Switches:
     requestid_other_body: Literal["replay", "600"] = "replay"
     # documents
     warn_duplicate_number: bool = True
-    inactive_reference_code: Literal["610", "2500"] = "610"
+    inactive_reference_code: Literal["610", "2500", "6250"] = "610"  # 6250: customers; others 610
     us_default_line_tax: Literal["NON", "TAX"] = "NON"
     us_latin1_only: bool = False
     void_reply_shows_old_amounts: bool = False

@@ -145,7 +145,12 @@ class Webhooks:
         body, headers = message(app, batch)
         try:
             answer = await asyncio.to_thread(
-                requests.post, app.webhook_url, data=body, headers=headers, timeout=ANSWER_SECONDS
+                requests.post,
+                app.webhook_url,
+                data=body,
+                headers=headers,
+                timeout=ANSWER_SECONDS,
+                allow_redirects=False,
             )
             status = answer.status_code
         except requests.RequestException:

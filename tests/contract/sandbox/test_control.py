@@ -66,6 +66,8 @@ def test_bad_requests_to_the_control_port(us: Books) -> None:
     us.control("PATCH", f"/companies/{us.realm}/preferences", {"Nonsense": {}}, expect=400)
     us.control("GET", f"/companies/{us.realm}/objects/Nonsense", expect=404)
     us.control("POST", "/tokens", {"client_id": "nobody", "realm": us.realm}, expect=404)
+    app = {"client_id": "x", "client_secret": "y", "redirect_uris": ["http://psa.example/callback"]}
+    us.control("POST", "/apps", app, expect=422)  # Intuit takes https, and http on this machine only
     us.control("POST", "/clock", {"seconds": -1}, expect=422)
     us.desk("edit", {"entity": "Nonsense", "id": "1", "changes": {}}, expect=400)
 

@@ -103,12 +103,16 @@ def test_discount_line_takes_off_the_total(us: Books) -> None:
 
 
 def test_inactive_item_is_refused(us: Books) -> None:
-    """A reference to something inactive answers 610, or 2500 by switch (both are seen) [D-err, switch]."""
+    """A reference to something inactive answers 610; by switch 2500, or 6250 for a customer [D-err, switch]."""
     us.desk("edit", {"entity": "Item", "id": "5", "changes": {"Active": False}})
     body = invoice_body(Line=[sales_line("10.00", ItemRef={"value": "5"})])
     us.refused("/invoice", body, "610")
     us.switch(inactive_reference_code="2500")
     us.refused("/invoice", body, "2500")
+    us.desk("edit", {"entity": "Customer", "id": "3", "changes": {"Active": False}})
+    us.switch(inactive_reference_code="6250")
+    us.refused("/invoice", invoice_body(CustomerRef={"value": "3"}), "6250")
+    us.refused("/invoice", body, "610")
 
 
 def test_duplicate_number_is_refused_by_preference(us: Books) -> None:
@@ -265,10 +269,28 @@ def test_classes_and_departments_by_preference_and_plan(us: Books) -> None:
 
 def test_unmodelled_parts_are_refused_loudly(us: Books) -> None:
     """What the sandbox does not know is refused by name and listed on the control port, never invented [ours]."""
-    body = invoice_body(Line=[{**sales_line("1.00"), "LinkedTxn": [{"TxnId": "1", "TxnType": "Estimate"}]}])
-    us.refused("/invoice", body, "sandbox-not-modelled")
-    listed = us.control("GET", "/unmodelled")[us.realm]
-    assert listed == {"Line.LinkedTxn: lines linked to estimates or time": 1}
+    estimate = {"LinkedTxn": [{"TxnId": "1", "TxnType": "Estimate"}]}
+    own = {"CustomField": [{"DefinitionId": "1", "Type": "StringType", "StringValue": "blue"}]}
+    line = {"Line": [{**sales_line("1.00"), **estimate}]}
+    for part in (line, estimate, own):
+        us.refused("/invoice", invoice_body(**part), "sandbox-not-modelled")
+    assert us.control("GET", "/unmodelled")[us.realm] == {
+        "Line.LinkedTxn: lines linked to estimates or time": 1,
+        "LinkedTxn to Estimate": 1,
+        "CustomField: custom fields, which a company defines first": 1,
+    }
+
+
+def test_links_of_payments_are_quickbooks_own(us: Books) -> None:
+    """Payment links that are sent back, or left out, change nothing: QuickBooks keeps them [D-inv]."""
+    made = us.invoice("50.00")
+    payment = us.pay("20.00", {made["Id"]: "20.00"})
+    read = us.read("Invoice", made["Id"])
+    for changes in ({"LinkedTxn": [{"TxnId": "999", "TxnType": "Payment"}]}, {}):
+        body = {"Id": read["Id"], "SyncToken": read["SyncToken"], **invoice_body("50.00"), **changes}
+        read = us.post("/invoice", body)["Invoice"]
+        assert read["LinkedTxn"] == [{"TxnId": payment["Id"], "TxnType": "Payment"}]
+        assert read["Balance"] == 30
 
 
 def test_pdf_and_sending(us: Books) -> None:

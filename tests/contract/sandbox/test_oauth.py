@@ -104,6 +104,13 @@ def test_the_whole_dance(own_sandbox: Sandbox) -> None:
     assert read_status(own_sandbox, tokens["access_token"]) == 200
 
 
+def test_token_answers_have_intuits_id(own_sandbox: Sandbox) -> None:
+    """Good and bad, so that Intuit's support can find them [SDK]."""
+    good, bad = redeem(own_sandbox, decide(own_sandbox)["code"]), redeem(own_sandbox, "nonsense")
+    assert (good.status_code, bad.status_code) == (200, 400)
+    assert good.headers["intuit_tid"] != bad.headers["intuit_tid"]
+
+
 def test_deny_comes_back_as_access_denied(own_sandbox: Sandbox) -> None:
     """Deny: error=access_denied with the state, and no code [D-oauth]."""
     assert decide(own_sandbox, "deny") == {"error": "access_denied", "state": "s-1"}

@@ -198,6 +198,19 @@ def test_journal_entry_on_receivables_can_be_paid(us: Books) -> None:
     assert balances == {"customers": {"1": -20}, "total": -20}
 
 
+def test_void_of_a_journal_entry_does_nothing(us: Books) -> None:
+    """It is answered with 200 and an empty result, and the entry stays as it was [seen]."""
+    credit = {"PostingType": "Credit", "AccountRef": {"value": "1"}}
+    lines = [
+        {"Amount": 80, "DetailType": "JournalEntryLineDetail", "JournalEntryLineDetail": detail}
+        for detail in ({"PostingType": "Debit", "AccountRef": {"value": "5"}}, credit)
+    ]
+    entry = us.post("/journalentry", {"Line": lines})["JournalEntry"]
+    answer = us.post("/journalentry", {"Id": entry["Id"], "SyncToken": "0"}, operation="void")
+    assert answer["BatchItemResponse"] == []
+    assert us.read("JournalEntry", entry["Id"]) == entry
+
+
 def test_unbalanced_or_nameless_journal_entry_is_refused(us: Books) -> None:
     """Debits equal credits, and Accounts Receivable needs a customer [D-err, XSD]."""
     debit = {"PostingType": "Debit", "AccountRef": {"value": "7"}}

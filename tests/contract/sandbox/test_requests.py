@@ -58,6 +58,7 @@ def test_unreadable_bodies_are_refused(us: Books) -> None:
     [
         ("/estimate/1", 400, "sandbox-not-modelled"),
         ("/reports/AgedReceivables", 400, "sandbox-not-modelled"),
+        ("/upload", 400, "sandbox-not-modelled"),
         ("/nonsense/1", 404, "500"),
         ("/invoice/abc", 400, "2030"),
         ("/invoice", 400, "500"),
@@ -71,6 +72,15 @@ def test_unknown_requests_are_refused(us: Books, path: str, status: int, code: s
     """Unknown paths are Intuit's refusal; known but unmodelled ones are the sandbox's, by name [D-rest]."""
     answer = us.raw("GET", path)
     assert (answer.status_code, code_of(answer)) == (status, code)
+
+
+def test_other_apis_of_intuit_are_not_modelled(us: Books) -> None:
+    """GraphQL, payments and the like: refused with the path they name, and counted on the control port [ours]."""
+    us.control("DELETE", "/counters")
+    for method, path in (("POST", "/graphql"), ("GET", "/quickbooks/v4/customers/1/bank-accounts")):
+        answer = requests.request(method, us.sandbox.addresses.api + path, timeout=10)
+        assert (answer.status_code, code_of(answer)) == (404, "sandbox-not-modelled")
+        assert us.control("GET", "/unmodelled")[""][f"{method} {path}"] == 1
 
 
 def test_old_minor_versions_count_as_75(us: Books) -> None:

@@ -12,6 +12,7 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -56,6 +57,12 @@ class Endpoint:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+
+def attempts(books: Books) -> list[dict[str, Any]]:
+    """Every delivery that was tried."""
+    found: list[dict[str, Any]] = books.control("GET", "/webhooks")["attempts"]
+    return found
 
 
 @pytest.fixture
@@ -158,6 +165,62 @@ def test_retries_hold_back_later_events(books: Books, endpoint: Endpoint) -> Non
     ids = [event["intuitentityid"] for event in json.loads(endpoint.posts[2][1])]
     assert ids == [first["Id"], second["Id"]]
     eventually(lambda: books.control("GET", "/webhooks")["waiting"] == {APP.client_id: []})
+
+
+def test_the_whole_schedule_of_retries(books: Books, endpoint: Endpoint) -> None:
+    """10 s, 20 s, 30 s, 5 min, 20 min, 2 h, 4 h, 6 h, then every 6 h, for ever; never sooner [D-hook]."""
+    endpoint.status = 503
+    books.invoice()
+    hour = 3600
+    for number, wait in enumerate((10, 20, 30, 300, 1200, 2 * hour, 4 * hour, 6 * hour, 6 * hour, 6 * hour)):
+        eventually(lambda number=number: len(attempts(books)) > number)
+        books.control("POST", "/clock", {"seconds": wait})
+    eventually(lambda: len(attempts(books)) == 11)
+    gaps = [later["at"] - earlier["at"] for earlier, later in pairwise(attempts(books))]
+    wanted = (10, 20, 30, 300, 1200, 2 * hour, 4 * hour, 6 * hour, 6 * hour, 6 * hour)
+    assert all(wait <= gap < wait + 9 for gap, wait in zip(gaps, wanted, strict=True)), gaps
+    assert len({tuple(attempt["events"]) for attempt in attempts(books)}) == 1
+
+
+def test_a_post_holds_a_hundred_events(books: Books, endpoint: Endpoint) -> None:
+    """What waits is sent in posts of at most a hundred, in order [B-event]."""
+    endpoint.status = 500
+    rows = [{"entity": "Customer", "body": {"DisplayName": f"Client {row}"}} for row in range(120)]
+    books.desk("create-many", {"entries": rows})
+    eventually(lambda: attempts(books))
+    endpoint.status = 200
+    books.control("POST", "/clock", {"seconds": 11})
+    events = eventually(lambda: endpoint.events(220))
+    assert [len(json.loads(body)) for _, body in endpoint.posts] == [100, 100, 20]
+    ids = [int(event["intuitentityid"]) for event in events[100:]]
+    assert ids == sorted(ids)
+
+
+def test_only_200_is_an_answer(books: Books, endpoint: Endpoint) -> None:
+    """A redirect is not followed, and anything but 200 is repeated [D-hook]."""
+    endpoint.status = 302
+    books.invoice()
+    eventually(lambda: [attempt["status"] for attempt in attempts(books)] == [302])
+    assert books.control("GET", "/webhooks")["waiting"][APP.client_id]
+
+
+def test_sending_by_mail_is_told(books: Books, endpoint: Endpoint) -> None:
+    """Emailed is a verb of its own [D-hook]."""
+    made = books.invoice()
+    headers = {"Content-Type": "application/octet-stream"}
+    sent = books.raw("POST", f"/invoice/{made['Id']}/send", params={"sendTo": "a@b.example"}, headers=headers)
+    assert sent.status_code == 200, sent.text
+    events = eventually(lambda: endpoint.events(2))
+    assert [event["type"] for event in events] == ["qbo.invoice.created.v1", "qbo.invoice.emailed.v1"]
+
+
+def test_a_garbled_notice_says_nothing(books: Books, endpoint: Endpoint) -> None:
+    """By trouble an event comes without saying what it is about, among others that do [ours]."""
+    books.trouble("garble", entity="webhook", times=1)
+    books.invoice()
+    kept = books.invoice()
+    bad, good = eventually(lambda: endpoint.events(2))
+    assert ("type" in bad, "intuitentityid" in bad, good["intuitentityid"]) == (False, False, kept["Id"])
 
 
 def test_notices_may_be_lost_or_doubled(books: Books, endpoint: Endpoint) -> None:
