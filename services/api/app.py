@@ -21,11 +21,13 @@ from services.api.routers import (
     exceptions,
     history,
     mappings,
+    notices,
     operations,
     pauses,
     quickbooks,
     readiness,
     settings,
+    subscriptions,
     sync_state,
     system,
     webhooks,
@@ -55,6 +57,8 @@ _ROUTERS = (
     pauses,
     sync_state,
     history,
+    notices,
+    subscriptions,
     system,
 )
 

@@ -23,6 +23,7 @@ from services.cli import (
     keys,
     maintenance,
     mappings,
+    notices,
     onboard,
     operations,
     pauses,
@@ -31,6 +32,7 @@ from services.cli import (
     readiness,
     recovery,
     settings,
+    subscriptions,
     sync_now,
 )
 from services.cli.chaos import command as chaos
@@ -77,6 +79,8 @@ app.add_typer(mappings.app, name="mappings")
 app.add_typer(settings.app, name="settings")
 app.add_typer(csv_export.app, name="csv")
 app.add_typer(keys.app, name="keys")
+app.add_typer(subscriptions.app, name="subscriptions")
+app.add_typer(notices.app, name="notices")
 app.command("explain")(explain.explain)
 app.command("pause")(pauses.pause)
 app.command("resume")(pauses.resume)
