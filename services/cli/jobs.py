@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from services.api import outcomes
+from services.api import outcomes, tokens
 from services.cli.parts import Parts
 from services.connections import notices, webhooks
 from services.connections import upkeep as connections
-from services.exceptions import causes, notice_causes, upkeep
+from services.exceptions import brake, causes, notice_causes, upkeep
 from services.exceptions import notices as told
 from services.inbound import again, customers, schedule
 from services.inbound import retention as inbound
@@ -19,6 +19,7 @@ from workers.scheduler import Errand, Job
 
 SWEEP = 2.0  # seconds; a dead worker's operation goes on at most this long after its lease
 UPKEEP = 60.0  # seconds
+BRAKE = 5.0  # seconds; how many more items a flood may refuse before it is stopped
 RETENTION = 600.0  # seconds; a batch each time
 TOKENS = 60.0  # seconds between two looks for tokens that end soon
 NOTICES = 3600.0  # seconds; the bands are days
@@ -37,6 +38,7 @@ def jobs(parts: Parts) -> list[Job]:
         Job("liveness_sweep", SWEEP, sweep.sweep),
         Job("events_caught_up", SWEEP, parts.intake.catch_up),
         Job("exception_sweep", UPKEEP, upkeep.sweep),
+        Job("brake", BRAKE, brake.watch),
         Job("letters_rebuilt", UPKEEP, upkeep.rebuild),
         Job("closed_books_reopened", UPKEEP, closed_books.reopen),
         Job("polls_opened", POLLS, schedule.open_due),
@@ -46,6 +48,7 @@ def jobs(parts: Parts) -> list[Job]:
         Job("long_waits_reported", RETENTION, long_waits.report),
         Job("ledger_retention", RETENTION, retention.forget),
         Job("api_outcomes_retention", RETENTION, outcomes.forget),
+        Job("api_tokens_retention", RETENTION, tokens.forget),
         Job("token_notices", NOTICES, notices.tell),
         Job("notices_gathered", GATHER, notice_causes.gather),
         Job("backlog_notices", RETENTION, notice_causes.gather_backlogs),

@@ -15,12 +15,19 @@ if TYPE_CHECKING:
 
     from services.ledger.pauses import Pause, Scope
 
+Kind = Annotated[
+    str | None,
+    typer.Option(
+        help="Only this kind of the company's work, e.g. export_invoice; the brake stops such by itself."
+    ),
+]
 Fleet = Annotated[bool, typer.Option("--fleet", help="Everything: all tenants and companies.")]
 
 
 def pause(
     tenant: Tenant = None,
     company: Company = None,
+    kind: Kind = None,
     fleet: Fleet = False,
     reason: Reason = None,
     actor: Actor = None,
@@ -36,13 +43,13 @@ def pause(
     from services.ledger import pauses
 
     with wiring.transaction(None) as connection:
-        if (tenant, company, fleet) == (None, None, False):
+        if (tenant, company, kind, fleet) == (None, None, None, False):
             _show(pauses.active(connection))
             return
-        scope, company_id = _scope(connection, tenant, company, fleet)
+        scope, company_id = _scope(connection, tenant, company, kind, fleet)
         why = said(reason, "--reason", "books are being closed")
         changed = pauses.pause(
-            connection, scope, actor=str(actor), reason=why, tenant=tenant, company_id=company_id
+            connection, scope, actor=str(actor), reason=why, tenant=tenant, company_id=company_id, kind=kind
         )
     _tell(scope, "paused", changed, "was paused already")
 
@@ -50,6 +57,7 @@ def pause(
 def resume(
     tenant: Tenant = None,
     company: Company = None,
+    kind: Kind = None,
     fleet: Fleet = False,
     actor: Actor = None,
     json: Json = False,
@@ -62,23 +70,32 @@ def resume(
     from services.ledger import pauses
 
     with wiring.transaction(None) as connection:
-        scope, company_id = _scope(connection, tenant, company, fleet)
-        woken = pauses.resume(connection, scope, actor=str(actor), tenant=tenant, company_id=company_id)
+        scope, company_id = _scope(connection, tenant, company, kind, fleet)
+        woken = pauses.resume(
+            connection, scope, actor=str(actor), tenant=tenant, company_id=company_id, kind=kind
+        )
     _tell(scope, "resumed", woken is not None, "was not paused", operations_woken=woken or 0)
 
 
 def _scope(
-    connection: Connection, tenant: str | None, company: str | None, fleet: bool
+    connection: Connection, tenant: str | None, company: str | None, kind: str | None, fleet: bool
 ) -> tuple[Scope, UUID | None]:
     from services.cli import wiring
+    from services.outbound.handlers import HANDLERS
 
-    if fleet and (tenant or company):
-        raise _bad("--fleet", "stops everything; leave --tenant and --company out, or --fleet")
+    if fleet and (tenant or company or kind):
+        raise _bad("--fleet", "stops everything; leave --tenant, --company and --kind out, or --fleet")
+    if kind is not None and kind not in HANDLERS:
+        raise _bad("--kind", f"{kind!r} is none of {', '.join(sorted(HANDLERS))}")
+    if kind is not None and not (tenant and company):
+        raise _bad("--kind", "is work of one company: give --tenant and --company too")
     if fleet:
         return "fleet", None
     if tenant is None:
         raise _bad("--tenant", "say what: --tenant, --tenant with --company, or --fleet")
     company_id = wiring.company_id(connection, tenant, company)
+    if kind is not None:
+        return "kind", company_id
     return ("company", company_id) if company_id else ("tenant", None)
 
 
@@ -102,8 +119,8 @@ def _show(active: list[Pause]) -> None:
     elif not active:
         console.say("Nothing is paused.")
     else:
-        columns = ("SCOPE", "TENANT", "COMPANY", "SINCE", "WHO", "REASON")
+        columns = ("SCOPE", "TENANT", "COMPANY", "KIND", "SINCE", "WHO", "REASON")
         console.table(
             columns,
-            ((p.scope, p.tenant_id, p.company_id, p.created_at, p.actor, p.reason) for p in active),
+            ((p.scope, p.tenant_id, p.company_id, p.kind, p.created_at, p.actor, p.reason) for p in active),
         )

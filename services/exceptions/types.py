@@ -72,6 +72,12 @@ TYPES: Final = (
         "nothing: ignore it once you have read it",
     ),
     Type(
+        "accounting_sync_brake",
+        "one kind of a company's work",
+        "QuickBooks refused the same kind of work again and again, so it was stopped before it flooded the list.",
+        "one of the refused items succeeds when it is retried, or somebody resumes the work",
+    ),
+    Type(
         "accounting_sync_poison_message",
         "an event or message",
         "A message cannot be read, or keeps ending the worker that takes it.",

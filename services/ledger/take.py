@@ -58,7 +58,8 @@ _READ = Statement(
         )
         SELECT {COLUMNS}, clock_timestamp() AS now, coalesce(c.state, 'missing') AS company_state,
                EXISTS (SELECT FROM pause p WHERE p.scope = 'fleet' OR (p.tenant_id = o.tenant_id
-                         AND (p.scope = 'tenant' OR p.company_id = o.company_id))) AS paused,
+                         AND (p.scope = 'tenant' OR (p.company_id = o.company_id
+                              AND (p.kind IS NULL OR (p.kind = o.kind AND o.attempt = 1)))))) AS paused,
                condition_met(o.tenant_id, 'auto_sync', 'tenant') AS auto_sync,
                (SELECT e.operation_id FROM operation e
                  WHERE e.tenant_id = o.tenant_id AND e.document_kind = o.document_kind
@@ -277,7 +278,10 @@ def _general_conditions(seen: Seen, handler: Handler) -> list[Condition]:
     conditions = []
     company = str(seen.operation.company_id)
     if seen.paused:
-        conditions += [Condition("pause", key) for key in ("fleet", "tenant", company)]
+        switches = ["fleet", "tenant", company]
+        if seen.operation.attempt == 1:  # a retry shows whether what stopped its kind is mended
+            switches.append(f"{company}/{seen.operation.kind}")
+        conditions += [Condition("pause", key) for key in switches]
     if seen.earlier is not None:
         conditions.append(Condition("step", str(seen.earlier)))
     if seen.company_state != "active":
