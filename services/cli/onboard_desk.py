@@ -34,9 +34,9 @@ class Desk:
 
     def release(self, connection: Connection, tenant: str, cause: str) -> None:
         """Start again what failed for a missing link."""
-        from services.exceptions import causes
+        from services.onboarding.releases import Releases
 
-        causes.release(connection, tenant, cause, self.actor, "its customer was linked")
+        Releases(self.actor, "the wizard linked what it lacked")(connection, tenant, cause)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:

@@ -8,6 +8,7 @@ https://developer.intuit.com/app/developer/qbo/docs/learn/explore-the-quickbooks
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -101,11 +102,14 @@ def read(
     *,
     progress: Callable[[Reading], None] = lambda _: None,
     size: int = PAGE,
-) -> None:
-    """Read what is not read yet; `progress` hears of every page. Errors of the wire pass through.
+    seconds: float = float("inf"),
+) -> bool:
+    """Read what is not read yet, whole pages for about so many seconds; returns whether all is read.
 
-    One metered read a page, and one more an entity to know how many there will be.
+    `progress` hears of every page. Errors of the wire pass through. One metered read a page, and one more an entity
+    to know how many there will be.
     """
+    enough = time.monotonic() + seconds
     for entity in entities:
         with database.transaction(run.tenant_id) as connection:
             known = runs.readings(connection, run.run_id).get(entity)
@@ -137,6 +141,9 @@ def read(
                 connection.execute(_STEP, values)
                 now = runs.readings(connection, run.run_id)[entity]
             progress(now)
+            if time.monotonic() > enough and not now.done:
+                return False
+    return True
 
 
 def put_customer(connection: Connection, run: Run, data: dict[str, Any]) -> None:

@@ -50,7 +50,7 @@ def _of(one: Ours, choices: Sequence[Choice], keys: dict[str, str]) -> list[Sugg
     days = _days(one.name)
     found = []
     for choice in choices:
-        if choice.id in likely or (days is not None and days == _days(choice.name)):
+        if choice.id in likely or _same_sku(one, choice) or (days is not None and days == _days(choice.name)):
             score, evidence = _likeness(one, wanted, days, choice, keys[choice.id])
             if score >= names.SUGGESTED:
                 found.append(Suggestion(choice.id, choice.label, round(score, 3), evidence))
@@ -58,7 +58,7 @@ def _of(one: Ours, choices: Sequence[Choice], keys: dict[str, str]) -> list[Sugg
 
 
 def _likeness(one: Ours, wanted: str, days: int | None, choice: Choice, key: str) -> tuple[float, str]:
-    if one.sku and f"[{one.sku}]".casefold() in choice.label.casefold():
+    if _same_sku(one, choice):
         return 1.0, f"the same SKU, {one.sku}"
     if wanted == key:
         return 1.0, "the same name"
@@ -66,6 +66,10 @@ def _likeness(one: Ours, wanted: str, days: int | None, choice: Choice, key: str
         return 0.95, f"both are due after {days} days"
     found = names.likeness(names.fold(wanted), names.fold(key))
     return found.score, found.evidence
+
+
+def _same_sku(one: Ours, choice: Choice) -> bool:
+    return bool(one.sku) and f"[{one.sku}]".casefold() in choice.label.casefold()
 
 
 def _leaf(name: str) -> str:
