@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -11,6 +12,17 @@ from sqlalchemy import Connection, text
 _PAGE: Final = text(
     """SELECT position, event_id, type, body FROM accounting_event
         WHERE tenant_id = :tenant AND position > :after ORDER BY position LIMIT :limit"""
+)
+# With a filter the cursor moves past what it leaves out, as far as this statement saw.
+_FILTERED: Final = text(
+    """SELECT p.position, p.event_id, p.type, p.body, seen.last
+         FROM (SELECT max(position) AS last FROM accounting_event
+                WHERE tenant_id = :tenant AND position > :after) AS seen
+         LEFT JOIN LATERAL (
+           SELECT position, event_id, type, body FROM accounting_event
+            WHERE tenant_id = :tenant AND position > :after AND type = ANY (CAST(:types AS text[]))
+            ORDER BY position LIMIT :limit) AS p ON true
+        ORDER BY p.position"""
 )
 _DROPPED: Final = text("SELECT through FROM accounting_event_dropped")
 
@@ -38,12 +50,19 @@ class Page:
     complete: bool
 
 
-def read(connection: Connection, tenant: str, after: int = 0, limit: int = 100) -> Page:
-    """Return up to `limit` events of `tenant` behind the cursor `after`.
+def read(
+    connection: Connection, tenant: str, after: int = 0, limit: int = 100, types: Collection[str] = ()
+) -> Page:
+    """Return up to `limit` events of `tenant` behind the cursor `after`; of these types (routing keys), or of all.
 
     Positions become visible in their order: whatever commits later stands behind every page read before.
     """
     dropped = connection.execute(_DROPPED).scalar_one()
-    rows = connection.execute(_PAGE, {"tenant": tenant, "after": after, "limit": limit})
-    entries = tuple(Entry(*row) for row in rows)
-    return Page(entries, entries[-1].position if entries else after, complete=after == 0 or after >= dropped)
+    complete = after == 0 or after >= dropped
+    values = {"tenant": tenant, "after": after, "limit": limit, "types": sorted(types)}
+    rows = connection.execute(_FILTERED if types else _PAGE, values).all()
+    entries = tuple(Entry(*row[:4]) for row in rows if row.position is not None)
+    last = entries[-1].position if entries else after
+    if types and len(entries) < limit:
+        last = rows[0].last or after
+    return Page(entries, last, complete)

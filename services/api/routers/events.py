@@ -14,6 +14,7 @@ from starlette.responses import Response
 import messages
 from messages import Event
 from messages import body as bodies
+from messages.catalog import CATALOG
 from messages.errors import BadMessage, Problem
 from outbox import emit_event, feed
 from services.api.paging import cursor_of, position_of
@@ -21,6 +22,7 @@ from services.api.problems import ApiError
 from services.api.work import Emitter, Reader
 
 MAX_BATCH = 500
+_TYPES = frozenset(entry.routing_key for entry in CATALOG.values() if entry.room == "accounting")
 
 router = APIRouter(prefix="/v1/events", tags=["Events"])
 
@@ -45,6 +47,11 @@ class FeedQuery(BaseModel):
 
     after: str | None = Field(default=None, max_length=500, description="`next` of the answer before.")
     limit: int = Field(default=100, ge=1, le=500)
+    type: list[str] = Field(
+        default=[],
+        max_length=50,
+        description="Only these, such as payment.received.v1; all when none is named.",
+    )
 
 
 class Feed(BaseModel):
@@ -111,8 +118,16 @@ def emit(work: Emitter, events: Annotated[list[Event], Depends(sent)]) -> Respon
 @router.get("", response_model=Feed)
 def read_feed(query: Annotated[FeedQuery, Query()], work: Reader) -> Feed:
     """Read what we told billing, from a cursor on, oldest first. It is kept for 30 days."""
+    for name in query.type:
+        if name not in _TYPES:
+            raise ApiError(
+                422,
+                "unknown_type",
+                f"{name!r} is no accounting event; there are {', '.join(sorted(_TYPES))}",
+                field="query.type",
+            )
     with work.transaction() as connection:
-        page = feed.read(connection, work.tenant, position_of(query.after), query.limit)
+        page = feed.read(connection, work.tenant, position_of(query.after), query.limit, query.type)
     return Feed(
         data=[json.loads(entry.body) for entry in page.entries],
         next=cursor_of([page.after]) or "",

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from sqlalchemy import text
 
 import outbox
 from messages import Event, parse, samples
@@ -204,3 +205,30 @@ def test_idempotency_keys_live_90_days(database_url: str, fleet: Database, owner
     with fleet.transaction("*") as connection:
         assert connection.exec_driver_sql("SELECT * FROM outbox_maintain()").one() == (0, 0, 1)
     assert owner.execute("SELECT idempotency_key FROM outbox_idempotency").fetchall() == [("young",)]
+
+
+def test_a_filter_leaves_out_and_moves_on(fleet: Database) -> None:
+    """Only the types asked for come, and the cursor passes what they leave out: nothing is read over and over."""
+    synced = emitted(fleet, 3)
+    received = parse(samples.read("com.algapsa.accounting.payment.received.v1"))
+    with fleet.transaction("t1") as connection:
+        paid = outbox.emit(connection, "t1", received.type, received.subject, received.data).event_id
+    with fleet.transaction("*") as connection:
+        connection.execute(
+            text("SELECT accounting_event_append(CAST(:ids AS uuid[]))"),
+            {"ids": [str(one) for one in (*synced[:2], paid, synced[2])]},
+        )
+
+    def filtered(after: int = 0, limit: int = 100, *, types: list[str]) -> feed.Page:
+        with fleet.transaction("t1") as connection:
+            return feed.read(connection, "t1", after, limit, types)
+
+    everything = read(fleet)
+    page = filtered(types=["payment.received.v1"])
+    assert [entry.event_id for entry in page.entries] == [paid]
+    assert page.after == everything.after
+    assert filtered(page.after, types=["payment.received.v1"]).after == everything.after
+    first = filtered(limit=2, types=["document.synced.v1"])
+    rest = filtered(first.after, limit=2, types=["document.synced.v1"])
+    assert [entry.event_id for entry in (*first.entries, *rest.entries)] == synced
+    assert filtered(types=["document.drifted.v1"]).entries == ()
