@@ -21,7 +21,7 @@ import outbox
 from services.database import Database, Role
 from services.exceptions import replays
 from services.exceptions.desk import ExceptionDesk
-from services.ledger import dispatch, links, sweep, timeline, waits
+from services.ledger import dispatch, links, operations, sweep, timeline, waits
 from services.ledger.intake import Intake
 from services.ledger.links import Link
 from services.ledger.operations import Operation, page
@@ -149,6 +149,7 @@ class Straight:
 
     sandbox: Sandbox
     token: str
+    realm: str = REALM
     timeouts: Timeouts = field(default_factory=lambda: Timeouts(connect=2, read=2, total=3))
     pauses: list[float] = field(default_factory=list)
     disconnected: list[UUID] = field(default_factory=list)
@@ -163,7 +164,7 @@ class Straight:
         )
         self._client = Client(
             company="c",
-            realm=REALM,
+            realm=self.realm,
             environment=environment,
             tokens=self,
             limiter=self,
@@ -223,6 +224,12 @@ class Workbench:
     sandbox: Sandbox
     clients: Straight
     company_id: UUID
+    tenant: str = TENANT
+
+    @property
+    def realm(self) -> str:
+        """The company's realm id."""
+        return self.clients.realm
 
     def __post_init__(self) -> None:
         self.desk = ExceptionDesk()
@@ -243,8 +250,8 @@ class Workbench:
 
     def emit(self, type_: str, subject: str, data: dict[str, Any]) -> bytes:
         """Emit in a transaction of billing; returns the message the relay would publish."""
-        with self.fleet.transaction(TENANT) as connection:
-            emitted = outbox.emit(connection, TENANT, type_, subject, data)
+        with self.fleet.transaction(self.tenant) as connection:
+            emitted = outbox.emit(connection, self.tenant, type_, subject, data)
             body: str = connection.execute(
                 text("SELECT body FROM outbox_event WHERE event_id = :id"), {"id": emitted.event_id}
             ).scalar_one()
@@ -266,9 +273,16 @@ class Workbench:
 
     def operations(self, document_id: str | None = None, kind: str = "invoice") -> list[Operation]:
         """Operations, oldest first."""
-        with self.fleet.transaction(TENANT) as connection:
+        with self.fleet.transaction(self.tenant) as connection:
             document = (kind, document_id) if document_id else None
             return list(reversed(page(connection, document=document, limit=1000).operations))
+
+    def operation(self, operation_id: UUID) -> Operation:
+        """One operation as it stands."""
+        with self.fleet.transaction(self.tenant) as connection:
+            found = operations.get(connection, operation_id)
+        assert found is not None
+        return found
 
     def last(self, kind: str, document_id: str) -> Operation:
         """The newest operation of a document."""
@@ -281,12 +295,12 @@ class Workbench:
 
     def link(self, kind: str, document_id: str) -> Link | None:
         """Where a document is in QuickBooks."""
-        with self.fleet.transaction(TENANT) as connection:
+        with self.fleet.transaction(self.tenant) as connection:
             return links.of_document(connection, self.company_id, kind, document_id)
 
     def exceptions(self, state: str = "open") -> list[Row[Any]]:
         """Exceptions of the tenant in a state, oldest first."""
-        with self.fleet.transaction(TENANT) as connection:
+        with self.fleet.transaction(self.tenant) as connection:
             query = text("SELECT * FROM exception WHERE state = :s ORDER BY created_at, exception_id")
             return list(connection.execute(query, {"s": state}))
 
@@ -296,14 +310,14 @@ class Workbench:
 
     def replay(self, operation: Operation, *, settle: bool = True) -> None:
         """Retry a failed operation as an operator does."""
-        with self.fleet.transaction(TENANT) as connection:
+        with self.fleet.transaction(self.tenant) as connection:
             replays.again(connection, operation.operation_id, "operator", "mended")
         if settle:
             self.settle()
 
     def decide(self, operation: Operation, choice: str, **facts: Any) -> None:
         """Choose one of what the exception offers, and work on."""
-        with self.fleet.transaction(TENANT) as connection:
+        with self.fleet.transaction(self.tenant) as connection:
             decisions.decide(
                 connection, operation.operation_id, choice, actor="controller", reason="agreed", **facts
             )
@@ -311,12 +325,12 @@ class Workbench:
 
     def offered(self, kind: str, document_id: str) -> decisions.Offer:
         """What can be decided about the newest operation of a document."""
-        with self.fleet.transaction(TENANT) as connection:
+        with self.fleet.transaction(self.tenant) as connection:
             return decisions.offered(connection, self.last(kind, document_id).operation_id)
 
     def told(self, type_: str) -> list[dict[str, Any]]:
         """Data of the accounting events of a type, in order."""
-        with self.fleet.transaction(TENANT) as connection:
+        with self.fleet.transaction(self.tenant) as connection:
             query = text(
                 "SELECT body FROM outbox_event WHERE exchange = 'accounting' AND type = :type ORDER BY id"
             )
@@ -327,8 +341,8 @@ class Workbench:
 
     def timeline(self, kind: str, document_id: str) -> list[str]:
         """What happened to a document, in a word each; the chain must be intact."""
-        with self.fleet.transaction(TENANT) as connection:
-            entries = timeline.read(connection, TENANT, kind, document_id)
+        with self.fleet.transaction(self.tenant) as connection:
+            entries = timeline.read(connection, self.tenant, kind, document_id)
         assert all(entry.intact for entry in entries)
         return [entry.action for entry in entries]
 
@@ -338,14 +352,14 @@ class Workbench:
 
     def make_due(self) -> None:
         """Let the time of every backoff pass."""
-        with self.fleet.transaction(TENANT) as connection:
+        with self.fleet.transaction(self.tenant) as connection:
             connection.execute(
                 text("UPDATE operation SET due_at = clock_timestamp() WHERE state IN ('queued', 'scheduled')")
             )
 
     def expire_leases(self) -> None:
         """Let the time of every lease pass, and the sweep come by."""
-        with self.fleet.transaction(TENANT) as connection:
+        with self.fleet.transaction(self.tenant) as connection:
             connection.execute(
                 text(
                     "UPDATE operation SET lease_until = clock_timestamp() - interval '1 second' "
@@ -367,7 +381,7 @@ class Workbench:
 
     def objects(self, entity: str = "Invoice") -> list[dict[str, Any]]:
         """What the sandbox company has, raw."""
-        answer = requests.get(f"{self.sandbox.control}/companies/{REALM}/objects/{entity}", timeout=5)
+        answer = requests.get(f"{self.sandbox.control}/companies/{self.realm}/objects/{entity}", timeout=5)
         answer.raise_for_status()
         found = answer.json()
         return cast(list[dict[str, Any]], found if isinstance(found, list) else found["objects"])
@@ -378,7 +392,7 @@ class Workbench:
 
     def bookkeeper(self, action: str, **facts: Any) -> dict[str, Any]:
         """Something that a person does in QuickBooks."""
-        address = f"{self.sandbox.control}/companies/{REALM}/bookkeeper/{action}"
+        address = f"{self.sandbox.control}/companies/{self.realm}/bookkeeper/{action}"
         answer = requests.post(address, json=facts, timeout=5)
         answer.raise_for_status()
         return cast(dict[str, Any], answer.json())
@@ -390,13 +404,13 @@ class Workbench:
 
     def prefer(self, group: str, **preferences: Any) -> None:
         """Set preferences of the company, in QuickBooks and as we last read them."""
-        address = f"{self.sandbox.control}/companies/{REALM}/preferences"
+        address = f"{self.sandbox.control}/companies/{self.realm}/preferences"
         requests.patch(address, json={group: preferences}, timeout=5).raise_for_status()
         self.know(group, **preferences)
 
     def know(self, group: str, **preferences: Any) -> None:
         """Set preferences of the company as we last read them, only."""
-        with self.fleet.transaction(TENANT) as connection:
+        with self.fleet.transaction(self.tenant) as connection:
             connection.execute(
                 text(
                     """UPDATE company SET preferences = jsonb_set(preferences, ARRAY[CAST(:group AS text)],
@@ -408,14 +422,14 @@ class Workbench:
 
     def set(self, name: str, value: Any, scope: str = "") -> None:
         """Change a setting, of the company unless another scope is named."""
-        with self.fleet.transaction(TENANT) as connection:
-            setting(connection, TENANT, name, value, scope or f"company:{self.company_id}")
+        with self.fleet.transaction(self.tenant) as connection:
+            setting(connection, self.tenant, name, value, scope or f"company:{self.company_id}")
 
     @property
     def reads(self) -> int:
         """Metered reads so far."""
         companies = self.counters()["companies"]
-        return int(companies[REALM]["metered_reads"]) if REALM in companies else 0
+        return int(companies[self.realm]["metered_reads"]) if self.realm in companies else 0
 
     def trouble(self, kind: str, **conditions: Any) -> None:
         """Switch a fault on."""
@@ -432,11 +446,15 @@ class Workbench:
 
     def reconnect(self) -> None:
         """The company is approved again, and what waited for it goes on."""
-        with self.fleet.transaction(TENANT) as connection:
+        with self.fleet.transaction(self.tenant) as connection:
             connection.execute(
-                text("UPDATE company SET state = 'active', attention_reason = NULL, attention_since = NULL")
+                text(
+                    """UPDATE company SET state = 'active', attention_reason = NULL, attention_since = NULL
+                        WHERE company_id = :id"""
+                ),
+                {"id": self.company_id},
             )
-            waits.release(connection, TENANT, "company", str(self.company_id))
+            waits.release(connection, self.tenant, "company", str(self.company_id))
 
     def no_more_troubles(self) -> None:
         """Switch all faults off."""
@@ -448,7 +466,7 @@ class Workbench:
 
     def map(self, kind: str, key: str, external_id: str, variant: str = "") -> None:
         """Set a mapping."""
-        with self.fleet.transaction(TENANT) as connection:
+        with self.fleet.transaction(self.tenant) as connection:
             connection.execute(
                 text(
                     """INSERT INTO mapping (tenant_id, company_id, kind, key, variant, external_id, external_name,
@@ -458,7 +476,7 @@ class Workbench:
                        DO UPDATE SET external_id = excluded.external_id"""
                 ),
                 {
-                    "t": TENANT,
+                    "t": self.tenant,
                     "c": self.company_id,
                     "kind": kind,
                     "key": key,
@@ -468,24 +486,32 @@ class Workbench:
             )
 
 
-@pytest.fixture
-def workbench(database_url: str, sandbox: Sandbox) -> Iterator[Workbench]:
-    """A tenant, a sandbox company, and the mappings for `invoice()`."""
+def new_workbench(
+    fleet: Database, sandbox: Sandbox, *, tenant: str = TENANT, realm: str = REALM
+) -> Workbench:
+    """A tenant, its sandbox company, and the mappings for `invoice()`."""
     requests.post(f"{sandbox.control}/apps", json=APP, timeout=5).raise_for_status()
     minted = requests.post(
-        f"{sandbox.control}/tokens", json={"client_id": APP["client_id"], "realm": REALM}, timeout=5
+        f"{sandbox.control}/tokens", json={"client_id": APP["client_id"], "realm": realm}, timeout=5
     )
     minted.raise_for_status()
     switches = requests.patch(f"{sandbox.control}/switches", json={"limits": False}, timeout=5)
     switches.raise_for_status()
+    with fleet.transaction(tenant) as connection:
+        company_id = company(connection, tenant, realm=realm)
+        setting(connection, tenant, "auto_sync", True)
+    clients = Straight(sandbox, minted.json()["access_token"], realm)
+    bench = Workbench(fleet, sandbox, clients, company_id, tenant)
+    bench.map("customer", "cl-1", "2")
+    bench.map("item", "svc", "3")
+    return bench
+
+
+@pytest.fixture
+def workbench(database_url: str, sandbox: Sandbox) -> Iterator[Workbench]:
+    """A tenant, a sandbox company, and the mappings for `invoice()`."""
     with Database(database_url, Role.FLEET, pool_size=20) as fleet:
-        with fleet.transaction(TENANT) as connection:
-            company_id = company(connection, TENANT, realm=REALM)
-            setting(connection, TENANT, "auto_sync", True)
-        bench = Workbench(fleet, sandbox, Straight(sandbox, minted.json()["access_token"]), company_id)
-        bench.map("customer", "cl-1", "2")
-        bench.map("item", "svc", "3")
-        yield bench
+        yield new_workbench(fleet, sandbox)
 
 
 def fresh_id(prefix: str = "inv") -> str:
