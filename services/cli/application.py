@@ -30,10 +30,12 @@ from services.cli import (
     plan,
     processes,
     readiness,
+    reconcile,
     recovery,
     settings,
     subscriptions,
     sync_now,
+    top,
 )
 from services.cli.chaos import command as chaos
 from services.cli.console import FAILED, fail
@@ -81,6 +83,7 @@ app.add_typer(csv_export.app, name="csv")
 app.add_typer(keys.app, name="keys")
 app.add_typer(subscriptions.app, name="subscriptions")
 app.add_typer(notices.app, name="notices")
+app.command("top")(top.top)
 app.command("explain")(explain.explain)
 app.command("pause")(pauses.pause)
 app.command("resume")(pauses.resume)
@@ -89,6 +92,7 @@ app.command("up")(command.up)
 app.command("migrate")(maintenance.migrate)
 app.add_typer(benches.app, name="bench")
 app.add_typer(onboard.app, name="onboard")
+app.add_typer(reconcile.app, name="reconcile")
 app.command("plan")(plan.plan)
 app.command("readiness")(readiness.readiness)
 for process in (

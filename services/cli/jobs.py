@@ -12,6 +12,8 @@ from services.exceptions import brake, causes, notice_causes, upkeep
 from services.exceptions import notices as told
 from services.inbound import again, customers, schedule
 from services.inbound import retention as inbound
+from services.inbound.reconcile import store as statements
+from services.inbound.reconcile import telling
 from services.ledger import retention, sweep
 from services.outbound import closed_books, long_waits
 from services.psa import deliveries, gauges
@@ -45,11 +47,13 @@ def jobs(parts: Parts) -> list[Job]:
         Job("merges_filed", MERGES, partial(webhooks.file_merges, merged=customers.merged)),
         Job("objects_judged_again", MARKED, again.open_marked),
         Job("inbound_retention", RETENTION, inbound.forget),
+        Job("statements_retention", RETENTION, statements.forget),
         Job("long_waits_reported", RETENTION, long_waits.report),
         Job("ledger_retention", RETENTION, retention.forget),
         Job("api_outcomes_retention", RETENTION, outcomes.forget),
         Job("api_tokens_retention", RETENTION, tokens.forget),
         Job("token_notices", NOTICES, notices.tell),
+        Job("reconciliation_notices", GATHER, telling.tell),
         Job("notices_gathered", GATHER, notice_causes.gather),
         Job("backlog_notices", RETENTION, notice_causes.gather_backlogs),
         Job("notices_retention", RETENTION, told.forget),

@@ -85,6 +85,10 @@ _ACCEPT = text(
     """INSERT INTO reconciliation_acceptance (company_id, item_key, digest, tenant_id, reason, actor)
        VALUES (:company, :key, :digest, :tenant, :reason, :actor) ON CONFLICT DO NOTHING"""
 )
+_OWNERS = text(
+    """SELECT DISTINCT tenant_id FROM company
+        WHERE (realm_id = :company OR company_id::text = :company) AND state <> 'disconnected' ORDER BY tenant_id"""
+)
 _FORGET = text(
     """DELETE FROM reconciliation WHERE statement_id IN (
          SELECT statement_id FROM reconciliation WHERE started_at < clock_timestamp() - CAST(:keep AS interval)
@@ -206,6 +210,11 @@ def items(
     """Items of a statement that are not the same in both books, by their place in it, from behind `after` on."""
     values = {"id": statement_id, "classes": classes, "after": after, "limit": limit}
     return [(row.position, row.item) for row in connection.execute(_ITEMS_PAGE, values)]
+
+
+def owners(connection: Connection, company: str) -> list[str]:
+    """Whose a company is, by its realm id or our id of it (scope: all tenants)."""
+    return list(connection.execute(_OWNERS, {"company": company}).scalars())
 
 
 def accept(connection: Connection, statement_id: UUID, key: str, *, actor: str, reason: str) -> None:
