@@ -33,7 +33,7 @@ KEYS = {
 def test_demo_once_on_given_servers(
     run_cli: RunCli, database_url: str, broker_url: str, tmp_path: Path
 ) -> None:
-    """`demo --once --json`: connect through OAuth, bill, fail, map, replay, and the books agree."""
+    """`demo --once --json`: connect through OAuth, bill, fail, map, replay, receive money, and the books agree."""
     env = {"DATABASE_URL": database_url, "BROKER_URL": broker_url, "ALGASYNC_DATA": str(tmp_path)}
     done = run_cli("demo", "--once", "--json", "--count", "12", env=env, timeout=150)
     assert done.returncode == 0, done.stderr
@@ -42,6 +42,7 @@ def test_demo_once_on_given_servers(
     assert (told["documents_expected"], told["documents_arrived"]) == (12, 12)
     assert (told["doubled"], told["missing"], told["cents_off"], told["exceptions_open"]) == (0, 0, 0, 0)
     assert told["dead_letters_replayed"] == 1
+    assert told["payments_received"] == 1
 
 
 def test_the_audit_sees_what_is_planted(workbench: Workbench) -> None:

@@ -114,6 +114,7 @@ def _result(ending: Any, broker: str, seconds: float) -> dict[str, Any]:
         "cents_off": sum(abs(cents) for cents in found.off.values()),
         "exceptions_open": ending.exceptions_open,
         "dead_letters_replayed": ending.dead_letters_replayed,
+        "payments_received": ending.payments_received,
         "broker": broker,
         "seconds": round(seconds, 1),
     }
@@ -123,7 +124,8 @@ def _verdict(result: dict[str, Any]) -> str:
     return (
         f"{result['documents_arrived']} of {result['documents_expected']} documents arrived; "
         f"doubled {result['doubled']}, missing {result['missing']}, cents off {result['cents_off']}, "
-        f"exceptions open {result['exceptions_open']}, dead letters replayed {result['dead_letters_replayed']}"
+        f"exceptions open {result['exceptions_open']}, dead letters replayed {result['dead_letters_replayed']}, "
+        f"payments received {result['payments_received']}"
     )
 
 

@@ -83,6 +83,21 @@ class Bookkeeper:
         body = {"DisplayName": client.name, "CurrencyRef": {"value": client.currency}}
         return str(self._call("POST", "customer", {"minorversion": "75"}, body)["Customer"]["Id"])
 
+    def receive(self, number: str) -> None:
+        """Receive the whole amount of an invoice, as its customer's cheque came in."""
+        query = query_.select("Invoice").where("DocNumber", "=", number).text
+        params = {"query": query, "minorversion": "75"}
+        (invoice,) = self._call("GET", "query", params)["QueryResponse"]["Invoice"]
+        line = {"Amount": invoice["Balance"], "LinkedTxn": [{"TxnId": invoice["Id"], "TxnType": "Invoice"}]}
+        body = {
+            "CustomerRef": invoice["CustomerRef"],
+            "CurrencyRef": invoice["CurrencyRef"],
+            "TotalAmt": invoice["Balance"],
+            "PaymentRefNum": f"CHK {number[-5:]}",
+            "Line": [line],
+        }
+        self._call("POST", "payment", {"minorversion": "75"}, body)
+
     def _call(
         self, method: str, path: str, params: dict[str, str], body: dict[str, Any] | None = None
     ) -> dict[str, Any]:
@@ -117,8 +132,11 @@ def connect(psa: Psa, control: str) -> str:
 
 def set_up(psa: Psa, bookkeeper: Bookkeeper) -> None:
     """Map clients, services, tax, terms and discounts as an accounting admin would; leave one service out."""
-    for client in CLIENTS:
-        _map(psa, "customer", client.client_id, bookkeeper.customer(client), client.name, client.currency)
+    customers = [
+        (client, bookkeeper.customer(client)) for client in CLIENTS
+    ]  # there before the lists are read
+    for client, customer in customers:
+        _map(psa, "customer", client.client_id, customer, client.name, client.currency)
     map_services(psa, bookkeeper, (service.service_id for service in SERVICES))
     for region, name in _TAX_CODES.items():
         _map(psa, "tax_code", region, bookkeeper.id_by("TaxCode", "Name", name), name)
@@ -147,3 +165,9 @@ def _map(psa: Psa, kind: str, key: str, external_id: str, name: str, variant: st
         "external_name": name[:200],
     }
     return psa.send("PUT", "/v1/mappings", body)
+
+
+def due(psa: Psa, invoice_id: str) -> int | None:
+    """What is open on an invoice, in cents, as our API tells the PSA."""
+    balances = psa.send("GET", f"/v1/balances?invoice_id={invoice_id}")["data"]
+    return cast(int, balances[0]["due"]) if balances else None

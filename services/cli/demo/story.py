@@ -50,6 +50,7 @@ class Ending:
     findings: Findings
     exceptions_open: int
     dead_letters_replayed: int
+    payments_received: int
 
     @property
     def well(self) -> bool:
@@ -91,8 +92,9 @@ class Story:
             )
             self.narrator.say("Asking the QuickBooks company itself what arrived")
             findings = audit(self.fleet.sandbox_url, company.REALM, bookkeeper.token, billed)
+            paid = self._receive(database, psa, bookkeeper, billed)
             seen = self._wait(database, lambda seen: not seen.exceptions, len(billed), "no open exception")
-            return Ending(findings, len(seen.exceptions), self._letters(database)[1])
+            return Ending(findings, len(seen.exceptions), self._letters(database)[1], paid)
         finally:
             books.close()
 
@@ -129,6 +131,29 @@ class Story:
             expected,
             "the failed invoice's dead letter to be filed",
         )
+
+    def _receive(
+        self, database: Database, psa: Psa, bookkeeper: Bookkeeper, billed: list[dict[str, Any]]
+    ) -> int:
+        """The other direction: money that a bookkeeper receives in QuickBooks settles the invoice in billing.
+
+        Returns how many payments arrived.
+        """
+        open_ = (one for one in billed if one["currency"] == "USD" and company.due(psa, one["id"]))
+        invoice = next(open_, None)
+        if invoice is None:
+            return 0  # earlier runs received them all
+        self.narrator.say(f"A bookkeeper receives the money of {invoice['number']} in QuickBooks")
+        bookkeeper.receive(invoice["number"])
+        psa.send("POST", f"/v1/quickbooks/companies/{company.REALM}/sync", {})
+        self._wait(
+            database,
+            lambda _: company.due(psa, invoice["id"]) == 0,
+            len(billed),
+            f"{invoice['number']} to be settled in billing",
+        )
+        self.narrator.say(f"Billing heard of it: nothing is open on {invoice['number']} any more")
+        return 1
 
     def _letters(self, database: Database) -> tuple[int, int]:
         with database.transaction(TENANT) as connection:
