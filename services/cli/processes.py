@@ -75,12 +75,13 @@ def scheduler(port: Port = None) -> None:
 
     Example: algasync scheduler
     """
-    from services.cli import parts
+    from services.cli import exporter, parts
     from services.cli.jobs import errands, jobs
     from workers import scheduler
 
     settings, stop = _begin()
     made = parts.parts(settings, threads=2, application="algasync scheduler")
+    exporter.install(made.database)
     with _health(settings, port):
         scheduler.run(made.database, jobs(made), stop, errands(made))
     made.close()

@@ -13,7 +13,7 @@ def test_its_json_stands_alone(desk: Installed, world: World) -> None:
 
 
 def test_after_a_restore_it_says_what_to_do_next(desk: Installed, world: World) -> None:
-    """The moment of the backup pauses the fleet; people read what comes next, programs how many companies look first."""
+    """The moment of the backup pauses the fleet; it says what comes next and how many companies look first."""
     said = desk("recover", "--after-restore", "2026-11-22T03:00Z", "--look-days", "3")
     assert "looks before it creates until" in said
     assert "algasync resume --fleet" in said
