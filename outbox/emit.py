@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import ColumnClause, Connection, column, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
@@ -33,15 +33,17 @@ _REFUSALS: Final = {"22023": "refused", "23505": "key_reused", "42501": "not_all
 
 _ARGUMENTS: Final = """subject => :subject, data => CAST(:data AS jsonb), idempotency_key => :idempotency_key,
     occurred_at => CAST(:occurred_at AS timestamptz), source => :source, traceparent => :traceparent, id => :event_id"""
+# Named, so that SQLAlchemy describes the result only once.
+_RESULT: Final[tuple[ColumnClause[Any], ...]] = (column("event_id"), column("sequence"))
 _EMIT: Final = {
     "billing": text(
         f"""SELECT event_id, sequence FROM algasync.outbox_emit_v1(
               tenant => :tenant, type => :type, {_ARGUMENTS})"""  # noqa: S608 - our own words, no input
-    ),
+    ).columns(*_RESULT),
     "accounting": text(
         f"""SELECT event_id, sequence FROM algasync.outbox_emit_accounting_v1(
               tenant => :tenant, type => :type, kind => :kind, {_ARGUMENTS})"""  # noqa: S608 - our own words, no input
-    ),
+    ).columns(*_RESULT),
 }
 _SOURCES: Final = {"billing": "//algapsa/billing", "accounting": "//algasync"}
 

@@ -13,7 +13,9 @@ from types import TracebackType
 
 import psycopg
 from psycopg.pq import Escaping, ExecStatus
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine
+
+from services.database.statement import Statement
 
 ALL_TENANTS = "*"
 """Scope of a fleet transaction that works across tenants (relay, dispatcher, sweeps). Never given to the API."""
@@ -23,6 +25,9 @@ LOCK_TIMEOUT = 10_000  # milliseconds
 # A process that was stopped in the middle of a transaction must not hold its locks for long: ours never think
 # between two statements.
 IDLE_TIMEOUT = 4_000  # milliseconds
+
+
+_SCOPE = Statement("SELECT set_config('algasync.tenant', :tenant, true)")
 
 
 class Role(StrEnum):
@@ -101,4 +106,4 @@ def begin(connection: Connection, tenant: str) -> None:
 
 def scope(connection: Connection, tenant: str) -> None:
     """Name the tenant of the running transaction; row-level security reads it."""
-    connection.execute(text("SELECT set_config('algasync.tenant', :tenant, true)"), {"tenant": tenant})
+    _SCOPE.run(connection, {"tenant": tenant})

@@ -39,14 +39,15 @@ _CLAIM = Statement(
         ON CONFLICT (tenant_id, kind, document_id) DO UPDATE SET updated_at = d.updated_at
         RETURNING {_COLUMNS}, xmax = 0 AS fresh"""  # noqa: S608 - constant columns
 )
-_DESCRIBE = Statement(
-    """UPDATE document SET applied_sequence = :sequence, updated_at = clock_timestamp(),
+DESCRIBE = """UPDATE document SET applied_sequence = :sequence, updated_at = clock_timestamp(),
               number = coalesce(:number, number), client_id = coalesce(:client_id, client_id),
               client_name = coalesce(:client_name, client_name), currency = coalesce(:currency, currency),
               total = coalesce(:total, total), document_date = coalesce(:document_date, document_date),
-              state = coalesce(:state, state), data = coalesce(CAST(:data AS jsonb), data)
-        WHERE tenant_id = :tenant AND kind = :kind AND document_id = :id""",
-)
+              state = coalesce(:state, state), data = coalesce(CAST(:data AS jsonb), document.data)
+        WHERE tenant_id = :tenant AND kind = :kind AND document_id = :id"""
+"""Take over what an event says, with the values of `Description.columns` and the event's place."""
+
+_DESCRIBE = Statement(DESCRIBE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,19 @@ class Description:
     document_date: date | None = None
     data: dict[str, Any] | None = None
 
+    def columns(self) -> dict[str, Any]:
+        """The values that `DESCRIBE` wants of it."""
+        return {
+            "state": self.state,
+            "number": self.number,
+            "client_id": self.client_id,
+            "client_name": self.client_name,
+            "currency": self.currency,
+            "total": self.total,
+            "document_date": self.document_date,
+            "data": json.dumps(self.data) if self.data is not None else None,
+        }
+
 
 def claim(connection: Connection, tenant: str, kind: str, document_id: str) -> tuple[Document, bool]:
     """Lock one document, made as a placeholder if nobody has seen it; and whether this made it."""
@@ -110,23 +124,8 @@ def describe(
     connection: Connection, tenant: str, kind: str, document_id: str, sequence: int, described: Description
 ) -> None:
     """Take over what the event with this sequence says. The caller holds the document's lock."""
-    _DESCRIBE.run(
-        connection,
-        {
-            "tenant": tenant,
-            "kind": kind,
-            "id": document_id,
-            "sequence": sequence,
-            "state": described.state,
-            "number": described.number,
-            "client_id": described.client_id,
-            "client_name": described.client_name,
-            "currency": described.currency,
-            "total": described.total,
-            "document_date": described.document_date,
-            "data": json.dumps(described.data) if described.data is not None else None,
-        },
-    )
+    place = {"tenant": tenant, "kind": kind, "id": document_id, "sequence": sequence}
+    _DESCRIBE.run(connection, place | described.columns())
 
 
 def get(connection: Connection, tenant: str, kind: str, document_id: str) -> Document:

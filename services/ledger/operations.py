@@ -135,8 +135,8 @@ _INSERT = text(
 
 def get(connection: Connection, operation_id: UUID) -> Operation | None:
     """The operation, or None when it does not exist or belongs to another tenant."""
-    row = connection.execute(_GET, {"id": operation_id}).one_or_none()
-    return from_row(row) if row else None
+    found = connection.execute(_GET, {"id": operation_id}).one_or_none()
+    return from_row(found) if found else None
 
 
 def insert(
@@ -154,9 +154,9 @@ def insert(
 
     Without a company it opens as `waiting`; the caller records the wait.
     """
-    row = _row(tenant, Step(document_kind, document_id, plan, revision, repair), event_id)
-    operation_id: UUID = row["operation_id"]
-    return operation_id if connection.execute(_INSERT, row).rowcount else None
+    new = row(tenant, Step(document_kind, document_id, plan, revision, repair), event_id)
+    operation_id: UUID = new["operation_id"]
+    return operation_id if connection.execute(_INSERT, new).rowcount else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +173,11 @@ class Step:
 def insert_all(connection: Connection, tenant: str, steps: Sequence[Step]) -> None:
     """Open many operations at once; those that were opened before stay as they are."""
     if steps:
-        connection.execute(_INSERT, [_row(tenant, step, None) for step in steps])
+        connection.execute(_INSERT, [row(tenant, step, None) for step in steps])
 
 
-def _row(tenant: str, step: Step, event_id: UUID | None) -> dict[str, Any]:
+def row(tenant: str, step: Step, event_id: UUID | None) -> dict[str, Any]:
+    """The columns of an operation that is opened."""
     plan, waiting = step.plan, step.plan.company_id is None
     return {
         "operation_id": UUID(str(uuid_utils.uuid7())),

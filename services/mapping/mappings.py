@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, column, text
 
 from services.ledger import timeline
 from services.refusals import invalid, missing
@@ -67,12 +67,13 @@ class Mapping:
 
 _COLUMNS = "company_id, kind, key, variant, external_id, external_name, details, updated_at, updated_by"
 _SELECT = f"SELECT {_COLUMNS} FROM mapping m "  # noqa: S608 - constant columns
+# Columns that SQLAlchemy need not ask for are columns that it need not describe anew for every document.
 _LOOKUP = text(
     _SELECT
     + """JOIN unnest(CAST(:kinds AS text[]), CAST(:keys AS text[]), CAST(:variants AS text[]))
               AS wanted (kind, key, variant) USING (kind, key, variant)
          WHERE m.company_id = :company"""
-)
+).columns(*map(column, _COLUMNS.split(", ")))
 _ONE = text(
     _SELECT + "WHERE company_id = :company AND kind = :kind AND key = :key AND variant = :variant FOR UPDATE"
 )
