@@ -38,12 +38,13 @@ INCLUDES = {
 }
 
 _COLUMNS = (
-    "key_id, tenant_id, name, prefix, scopes, created_at, created_by, expires_at, revoked_at, last_used_at"
+    "key_id, tenant_id, name, prefix, scopes, created_at, created_by, expires_at, revoked_at, last_used_at,"
+    " per_minute"
 )
-_FIND = text("SELECT key_id, tenant_id, name, scopes FROM api_key_find_v1(:hash)")
+_FIND = text("SELECT key_id, tenant_id, name, scopes, per_minute FROM api_key_find_v2(:hash)")
 _INSERT = text(
-    f"""INSERT INTO api_key (tenant_id, name, prefix, secret_hash, scopes, created_by)
-        VALUES (:tenant, :name, :prefix, :hash, CAST(:scopes AS text[]), :actor) RETURNING {_COLUMNS}"""  # noqa: S608 - constant columns
+    f"""INSERT INTO api_key (tenant_id, name, prefix, secret_hash, scopes, created_by, per_minute)
+        VALUES (:tenant, :name, :prefix, :hash, CAST(:scopes AS text[]), :actor, :per_minute) RETURNING {_COLUMNS}"""  # noqa: S608 - constant columns
 )
 _GET = text(f"SELECT {_COLUMNS} FROM api_key WHERE key_id = :key FOR UPDATE")  # noqa: S608 - constant columns
 _LIST = text(f"SELECT {_COLUMNS} FROM api_key WHERE tenant_id = :tenant ORDER BY created_at, key_id")  # noqa: S608 - constant columns
@@ -56,17 +57,23 @@ _REVOKE = text("UPDATE api_key SET revoked_at = clock_timestamp() WHERE key_id =
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls: a key, its tenant and what it allows."""
+    """Who calls: a key, its tenant and what it allows.
+
+    `user` is the person on whose behalf the PSA signed the request, `per_minute` how often the key may call (None:
+    as often as this installation allows every key).
+    """
 
     key_id: UUID
     tenant: str
     name: str
     scopes: frozenset[Scope]
+    user: str | None = None
+    per_minute: int | None = None
 
     @property
     def actor(self) -> str:
         """How the caller appears in the timeline."""
-        return f"key:{self.name}"
+        return f"key:{self.name}" if self.user is None else f"user:{self.user}"
 
     def may(self, scope: Scope) -> bool:
         """Whether one of the key's scopes is, or includes, this one."""
@@ -87,6 +94,7 @@ class Key:
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+    per_minute: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +110,25 @@ def find(connection: Connection, secret: str) -> Caller | None:
     if not secret.startswith(PREFIX):
         return None
     row = connection.execute(_FIND, {"hash": _hash(secret)}).one_or_none()
-    return Caller(row.key_id, row.tenant_id, row.name, frozenset(map(Scope, row.scopes))) if row else None
+    if row is None:
+        return None
+    scopes = frozenset(map(Scope, row.scopes))
+    return Caller(row.key_id, row.tenant_id, row.name, scopes, per_minute=row.per_minute)
 
 
-def create(connection: Connection, tenant: str, *, name: str, scopes: Collection[str], actor: str) -> Created:
-    """Make a key. Raises `Refusal` naming the field."""
-    if not name.strip() or len(name) > 100 or not name.isprintable():
-        raise invalid("name", "a key needs a name of at most 100 characters by which people know it")
+def create(
+    connection: Connection,
+    tenant: str,
+    *,
+    name: str,
+    scopes: Collection[str],
+    actor: str,
+    per_minute: int | None = None,
+) -> Created:
+    """Make a key that may call `per_minute` times a minute. Raises `Refusal` naming the field."""
+    named(name)
+    if per_minute is not None and per_minute < 1:
+        raise invalid("per_minute", f"a key may call at least once a minute, not {per_minute} times")
     unknown = [scope for scope in scopes if scope not in set(Scope)]
     if unknown or not scopes:
         raise invalid(
@@ -122,6 +142,7 @@ def create(connection: Connection, tenant: str, *, name: str, scopes: Collection
         "hash": _hash(secret),
         "scopes": sorted(set(scopes)),
         "actor": actor,
+        "per_minute": per_minute,
     }
     key = Key(*connection.execute(_INSERT, values).one())
     _note(connection, key, actor, "created", {"name": key.name, "scopes": key.scopes})
@@ -137,7 +158,14 @@ def rotate(
     """
     old = _usable(connection, key_id)
     connection.execute(_EXPIRE, {"key": key_id, "grace": grace})
-    created = create(connection, old.tenant_id, name=old.name, scopes=old.scopes, actor=actor)
+    created = create(
+        connection,
+        old.tenant_id,
+        name=old.name,
+        scopes=old.scopes,
+        actor=actor,
+        per_minute=old.per_minute,
+    )
     _note(connection, old, actor, "rotated", {"successor": str(created.key.key_id), "grace": str(grace)})
     return created
 
@@ -153,6 +181,13 @@ def revoke(connection: Connection, key_id: UUID, *, actor: str) -> Key:
 def listed(connection: Connection, tenant: str) -> list[Key]:
     """All keys a tenant ever had, oldest first."""
     return [Key(*row) for row in connection.execute(_LIST, {"tenant": tenant})]
+
+
+def named(name: str) -> str:
+    """A key's name without blanks around it. Raises `Refusal`."""
+    if not name.strip() or len(name) > 100 or not name.isprintable():
+        raise invalid("name", "a key needs a name of at most 100 characters by which people know it")
+    return name.strip()
 
 
 def _usable(connection: Connection, key_id: UUID) -> Key:

@@ -76,6 +76,15 @@ def behind_of(cursor: str | None, count: int) -> tuple[UUID, list[str]] | None:
         raise _not_ours() from None
 
 
+def number_of(cursor: str | None) -> tuple[int, UUID] | None:
+    """Read a cursor made of a number and an id."""
+    parts = texts_of(cursor, 2)
+    try:
+        return (int(parts[0][:20]), UUID(parts[1])) if parts else None
+    except ValueError:
+        raise _not_ours() from None
+
+
 def position_of(cursor: str | None) -> int:
     """Read a cursor made of a position; 0 without one."""
     parts = texts_of(cursor, 1)

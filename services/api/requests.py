@@ -70,7 +70,7 @@ class Requests:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
-                for name, value in _HEADERS.items():
+                for name, value in (scope["state"].get("headers", {}) | _HEADERS).items():
                     headers.setdefault(name, value)
             await send(message)
 
@@ -92,4 +92,5 @@ class Requests:
                     route=route,
                     status=status,
                     milliseconds=round(seconds * 1000),
+                    **scope["state"].get("who", {}),
                 )

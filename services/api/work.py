@@ -3,29 +3,47 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Annotated
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Annotated, Final
+from uuid import UUID
 
 from fastapi import Depends, Header, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 from starlette.responses import Response
 
 from messages import body as bodies
-from services.api import keys, outcomes
+from services.api import etags, keys, outcomes, pace, tokens
 from services.api.context import Context
 from services.api.keys import Caller, Scope
+from services.api.outcomes import Outcome
 from services.api.problems import ApiError
 from services.api.requests import MAX_BODY
+from services.api.tokens import BadToken
 from services.connections import edition
+from services.exceptions import bulk
+from services.exceptions.bulk import Result
 
-_BEARER = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer algasync_...`")
-_HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="The same key in a header of its own.")
+_BEARER = HTTPBearer(
+    auto_error=False,
+    description="An API key, `Authorization: Bearer algasync_...`, or a token (JWT) that the tenant's PSA signed.",
+)
+_HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="An API key in a header of its own.")
 
 Act = Callable[[Connection], BaseModel]
+IfMatch = Annotated[
+    str | None,
+    Header(max_length=1000, description="The ETag of what you have seen; 412 if somebody changed it since."),
+]
+
+# Where an act came from: `timeline_append` puts it into every entry that the transaction writes.
+_VIA: Final = text("SELECT set_config('algasync.via', :via, true)")
+# Whoever edits the same thing waits here, so that what an If-Match was compared with is still there.
+_ALONE: Final = text("SELECT pg_advisory_xact_lock(hashtextextended(:tenant || chr(31) || :what, 1))")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,32 +52,67 @@ class Work:
 
     context: Context
     caller: Caller
+    via: str  # JSON: address, key, user and request id
     request_hash: bytes
-    idempotency_key: str | None
+    idempotency_key: str | None = None
 
     @property
     def tenant(self) -> str:
         """The caller's tenant."""
         return self.caller.tenant
 
-    def transaction(self) -> AbstractContextManager[Connection]:
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
         """A transaction that sees the caller's tenant only; commits at its end, before the answer is sent."""
-        return self.context.database.transaction(self.tenant)
+        with self.context.database.transaction(self.tenant) as connection:
+            connection.execute(_VIA, {"via": self.via})
+            yield connection
 
-    def once(self, act: Act, status: int = 200) -> Response:
-        """Write in a transaction of its own and answer; with an Idempotency-Key, at most once."""
+    def once(self, act: Act, status: int = 200, *, tagged: bool = False) -> Response:
+        """Write in a transaction of its own and answer; with an Idempotency-Key, at most once.
+
+        `tagged`: the answer is what was edited as it is now, and carries its ETag.
+        """
         with self.transaction() as connection:
+
+            def written() -> tuple[int, str]:
+                return status, act(connection).model_dump_json()
+
             if self.idempotency_key is None:
-                return _json(act(connection).model_dump_json(), status)
-            outcome = outcomes.once(
-                connection,
-                self.tenant,
-                self.idempotency_key,
-                self.request_hash,
-                lambda: (status, act(connection).model_dump_json()),
-            )
-        headers = {"Idempotent-Replayed": "true"} if outcome.repeated else None
+                outcome = Outcome(*written())
+            else:
+                outcome = outcomes.once(
+                    connection, self.tenant, self.idempotency_key, self.request_hash, written
+                )
+        headers = {"Idempotent-Replayed": "true"} if outcome.repeated else {}
+        if tagged:
+            headers["ETag"] = etags.of(outcome.body)
         return _json(outcome.body, outcome.status, headers)
+
+    def each(self, ids: Iterable[UUID], act: Callable[[Connection, UUID], object]) -> list[Result]:
+        """Act on each in a transaction of its own; with an Idempotency-Key, on each at most once."""
+        key = self.idempotency_key
+        if key is None:
+            return list(bulk.each(self.transaction, ids, act))
+        with self.transaction() as connection:  # another request under the same key is refused as a whole
+            outcomes.once(connection, self.tenant, key, self.request_hash, lambda: (200, ""))
+
+        def once(connection: Connection, one: UUID) -> None:
+            def do() -> tuple[int, str]:
+                act(connection, one)
+                return 200, ""
+
+            outcomes.once(connection, self.tenant, f"{key}/{one}", self.request_hash, do)
+
+        return list(bulk.each(self.transaction, ids, once))
+
+    def alone(
+        self, connection: Connection, what: str, if_match: str | None, shown: Callable[[], BaseModel]
+    ) -> None:
+        """Be the only editor of `what` until the transaction ends; 412 unless the caller has seen its present state."""
+        connection.execute(_ALONE, {"tenant": self.tenant, "what": what})
+        if if_match is not None:
+            etags.require(if_match, shown())
 
 
 def context_of(request: Request) -> Context:
@@ -70,19 +123,47 @@ def context_of(request: Request) -> Context:
 
 
 def authenticated(
+    request: Request,
     context: Annotated[Context, Depends(context_of)],
     bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
     header: Annotated[str | None, Security(_HEADER)],
 ) -> Caller:
-    """The caller behind the key of the request, or 401."""
+    """The caller behind the key or token of the request, or 401; 429 when it calls too often."""
     secret = bearer.credentials if bearer else header
     if not secret:
         raise _unauthorized("no_key", "send an API key: Authorization: Bearer algasync_...")
     with context.database.engine.begin() as connection:  # no tenant yet: sees no row of anybody
-        caller = keys.find(connection, secret)
+        caller = _caller(connection, secret)
+        stands = pace.step(connection, caller)
+    request.state.headers = stands.headers()
+    request.state.who = {"tenant": caller.tenant, "caller": caller.actor}
+    if stands.exceeded:
+        sentence = f"more than {stands.per_minute} requests a minute; wait as long as Retry-After says"
+        raise ApiError(429, "too_many_requests", sentence)
+    return caller
+
+
+def _caller(connection: Connection, secret: str) -> Caller:
+    if tokens.is_token(secret):
+        try:
+            return tokens.read(connection, secret)
+        except BadToken as bad:
+            raise _unauthorized(bad.code, str(bad)) from bad
+    caller = keys.find(connection, secret)
     if caller is None:
         raise _unauthorized("bad_key", "this API key is unknown, expired or revoked; ask for a new one")
     return caller
+
+
+def via(request: Request, caller: Caller) -> str:
+    """Where a request came from, as JSON: its address, key, user and id."""
+    told = {
+        "address": request.client.host if request.client else None,
+        "key": str(caller.key_id),
+        "user": caller.user,
+        "request": request.state.request_id,
+    }
+    return json.dumps({name: value for name, value in told.items() if value is not None})
 
 
 async def fingerprint(request: Request) -> bytes:
@@ -99,33 +180,55 @@ async def fingerprint(request: Request) -> bytes:
 
 
 def allowed(scope: Scope) -> Callable[..., Work]:
-    """A dependency: the request's work, if the caller's key allows it; else 403."""
+    """A dependency: the request's work, if the caller may do it; else 403."""
 
     def work(
+        request: Request,
         context: Annotated[Context, Depends(context_of)],
         caller: Annotated[Caller, Depends(authenticated)],
         request_hash: Annotated[bytes, Depends(fingerprint)],
+    ) -> Work:
+        if not caller.may(scope):
+            raise ApiError(
+                403, "scope_missing", f"this needs the scope {scope}, which {caller.name} does not have"
+            )
+        return Work(context, caller, via(request, caller), request_hash)
+
+    return work
+
+
+def writing(scope: Scope) -> Callable[..., Work]:
+    """As `allowed`, for what writes: a repetition under the same Idempotency-Key does nothing."""
+
+    def work(
+        permitted: Work = Depends(allowed(scope)),  # as a default, because annotations do not see `scope`
         idempotency_key: Annotated[
             str | None,
             Header(
                 min_length=1,
                 max_length=255,
-                description="On writes: repeating the request with the same key returns the first outcome.",
+                description="Repeating the request with the same key returns the first outcome.",
             ),
         ] = None,
     ) -> Work:
-        if not caller.may(scope):
-            raise ApiError(
-                403, "scope_missing", f"this needs the scope {scope}; the key {caller.name} does not have it"
-            )
-        return Work(context, caller, request_hash, idempotency_key)
+        return replace(permitted, idempotency_key=idempotency_key)
 
     return work
 
 
+def shown(request: Request, model: BaseModel) -> Response:
+    """An answer that can be edited, with its ETag; 304 when the caller has it already."""
+    body = model.model_dump_json()
+    etag = etags.of(body)
+    held = request.headers.get("if-none-match")
+    if held is not None and etags.matches(held, etag):
+        return Response(status_code=304, headers={"ETag": etag})
+    return _json(body, 200, {"ETag": etag})
+
+
 Reader = Annotated[Work, Depends(allowed(Scope.READ))]
-Manager = Annotated[Work, Depends(allowed(Scope.MANAGE))]
-Emitter = Annotated[Work, Depends(allowed(Scope.EVENTS))]
+Manager = Annotated[Work, Depends(writing(Scope.MANAGE))]
+Emitter = Annotated[Work, Depends(writing(Scope.EVENTS))]
 
 
 def entitled(work: Reader) -> None:

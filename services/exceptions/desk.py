@@ -49,6 +49,10 @@ class Subject:
 
 # A repeat and a person's act on the same exception meet here, whatever either does next.
 _LOCK_TIMELINE = text("SELECT timeline_lock(:tenant, :kind, :id)")
+_LOCK_OPERATION = text(
+    """SELECT FROM operation
+        WHERE operation_id = (SELECT operation_id FROM exception WHERE exception_id = :id) FOR UPDATE"""
+)
 _FACTS = """cause = :cause, code = :code, title = :title, happened = :happened, why = :why, fix = :fix,
             details = CAST(:details AS jsonb), client_id = coalesce(:client_id, e.client_id),
             amount = coalesce(:amount, e.amount), currency = coalesce(:currency, e.currency),
@@ -199,6 +203,14 @@ def seen(connection: Connection, exception_id: UUID) -> Row[Any]:
     if row is None:
         raise missing(f"there is no exception {exception_id}")
     return row
+
+
+def lock(connection: Connection, exception_id: UUID) -> None:
+    """Let nobody else act on an exception until the transaction ends. Raises `Refusal`."""
+    found = seen(connection, exception_id)
+    connection.execute(_LOCK_OPERATION, {"id": exception_id})
+    subject = {"tenant": found.tenant_id, "kind": found.entity_kind, "id": found.entity_id}
+    connection.execute(_LOCK_TIMELINE, subject)
 
 
 def change(
