@@ -9,7 +9,7 @@ from uuid import UUID
 
 import typer
 
-from services.cli import console
+from services.cli import console, onboard_books
 from services.cli.console import FAILED, USAGE, Told
 from services.cli.options import Actor, Company, Json, Limit, OneTenant, Tenant, Yes
 
@@ -61,20 +61,27 @@ def onboard(
 
 @app.command("hand-over", epilog="Example: algasync onboard hand-over --tenant acme --clients clients.csv")
 def hand_over(
-    tenant: OneTenant, clients: Listed = None, documents: Listed = None, json: Json = False
+    tenant: OneTenant,
+    clients: Listed = None,
+    documents: Listed = None,
+    services: Listed = None,
+    json: Json = False,
 ) -> None:
-    """Take the PSA's lists over: its clients, its invoices and credit notes. Listed again means replaced."""
+    """Take the PSA's lists over: clients, invoices and credit notes, services. Listed again means replaced."""
     from services.cli import wiring
     from services.cli.onboard_desk import rows
     from services.onboarding import handover
 
-    given = {"clients": rows(clients) if clients else [], "documents": rows(documents) if documents else []}
+    files = {"clients": clients, "documents": documents, "services": services}
+    given = {name: rows(file) if file else [] for name, file in files.items()}
     with wiring.transaction(tenant) as connection:
         taken = {
             "clients": handover.put_clients(connection, tenant, given["clients"]),
             "documents": handover.put_documents(connection, tenant, given["documents"]),
+            "services": handover.put_services(connection, tenant, given["services"]),
         }
-    _done(json, taken, f"{taken['clients']} clients and {taken['documents']} documents were taken over.")
+    said = ", ".join(f"{number} {name}" for name, number in taken.items())
+    _done(json, taken, f"Taken over: {said}.")
 
 
 @app.command(epilog="Example: algasync onboard read --tenant acme --refresh")
@@ -245,6 +252,11 @@ def link_document(
     with at_desk(tenant, company, actor) as desk, desk.transaction() as connection:
         rules.link(connection, desk.run, kind, document, external_id, actor=desk.actor)
     _done(json, {"document": document, "external_id": external_id}, f"{kind} {document} is {external_id}.")
+
+
+app.command("items")(onboard_books.items)
+app.command("link-item")(onboard_books.link_item)
+app.command("payments")(onboard_books.payments)
 
 
 @app.command("dry-run", epilog="Example: algasync onboard dry-run --tenant acme --cutover 2026-12-01")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -54,8 +54,9 @@ def at_desk(
     start: bool = True,
     refresh: bool = False,
     read: bool = True,
+    entities: Sequence[str] = (),
 ) -> Iterator[Desk]:
-    """Take the company's run up, or open one, and read what is not read yet.
+    """Take the company's run up, or open one, and read what is not read yet; `entities` instead of the usual.
 
     Without `start` the newest run will do, whatever its state, and nothing is read. `refresh` reads all again.
     """
@@ -77,7 +78,7 @@ def at_desk(
                 run = runs.refresh(connection, run.run_id)
         desk = Desk(database, clients, run, str(actor))
         if start and read:
-            _read(desk)
+            read_books(desk, entities)
         yield desk
 
 
@@ -142,7 +143,8 @@ def summed(one: Waiting) -> str:
     return f"{one.documents} x {one.kind} wait {side}: {amount} ({one.oldest} to {one.newest})"
 
 
-def _read(desk: Desk) -> None:
+def read_books(desk: Desk, entities: Sequence[str] = ()) -> None:
+    """Read what is not read yet, with a bar for each list on standard error."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -158,4 +160,5 @@ def _read(desk: Desk) -> None:
                 bars[now.entity] = progress.add_task(f"Reading {now.entity}", total=now.expected)
             progress.update(bars[now.entity], completed=now.taken, total=max(now.expected, now.taken))
 
-        reading.read(desk.database, desk.clients, desk.run, progress=show)
+        wanted = entities or reading.BOOKS
+        reading.read(desk.database, desk.clients, desk.run, wanted, progress=show)

@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 from rich.prompt import Confirm, Prompt
 
-from services.onboarding import creation, customers, golive, history
+from services.connections import catalog
+from services.onboarding import creation, customers, golive, history, items, payments
 from services.outbound.handlers import HANDLERS
 from services.refusals import Refusal
 
@@ -23,6 +24,8 @@ def walk(desk: Desk) -> None:
     """All steps in order. Ctrl-C leaves at any question; the next run goes on there."""
     _customers(desk)
     _history(desk)
+    _payments(desk)
+    _items(desk)
     _go_live(desk)
 
 
@@ -104,10 +107,38 @@ def _history(desk: Desk) -> None:
             _out.print(f"Not linked: {refused.sentence}", markup=False)
 
 
+def _payments(desk: Desk) -> None:
+    from services.cli.onboard_desk import read_books
+
+    _out.rule("3 Payments")
+    if not Confirm.ask("Read the payments too, so that balances of linked invoices agree?", default=True):
+        return
+    read_books(desk, ("Payment",))
+    with desk.transaction() as connection:
+        found = payments.plan(connection, desk.run)
+    counts = payments.count(found)
+    for name, number in counts.items():
+        _out.print(f"{number:>7,}  {name}")
+    if counts["bring"] and Confirm.ask(f"Bring the {counts['bring']:,} over to billing?", default=True):
+        taken = payments.bring_over(desk.database, desk.run, actor=desk.actor)
+        _out.print(f"{taken['new']:,} go through the applier now.")
+
+
+def _items(desk: Desk) -> None:
+    _out.rule("4 Products and services")
+    catalog.read(desk.database, desk.clients, desk.run.tenant_id, desk.run.company_id, ["Item"])
+    with desk.transaction() as connection:
+        counts = items.count(items.plan(connection, desk.run))
+    for name, number in counts.items():
+        _out.print(f"{number:>7,}  {name}")
+    if counts["link"] and Confirm.ask(f"Link the {counts['link']} with one counterpart?", default=True):
+        items.link_found(desk.database, desk.run, actor=desk.actor, on_mapping_set=desk.release)
+
+
 def _go_live(desk: Desk) -> None:
     from services.cli.onboard_desk import go_live, summed
 
-    _out.rule("3 Go-live")
+    _out.rule("5 Go-live")
     today = datetime.now(UTC).date().isoformat()
     written = Prompt.ask("Cutover: documents dated from this day on are ours", default=today)
     try:

@@ -21,10 +21,10 @@ from services.ledger.operations import COLUMNS, State, from_row
 from services.ledger.ports import Handler
 from services.mapping import settings
 from services.mapping.settings import TENANT, of_company
-from services.onboarding import plan, runs
+from services.onboarding import payments, plan, runs
 from services.onboarding.plan import Step
 from services.onboarding.runs import Run
-from services.refusals import invalid
+from services.refusals import conflict, invalid
 
 Decision = Literal["export", "handled"]
 
@@ -120,6 +120,13 @@ def go_live(
     """
     if decision not in ("export", "handled"):
         raise invalid("waiting", f"say what happens to what waits: export or handled, not {decision!r}")
+    with database.transaction(run.tenant_id) as connection:
+        if payments.pending(connection, run.run_id):
+            raise conflict(
+                "payments_pending",
+                "payments are still being brought over; wait until the run says that it is done",
+                field="run",
+            )
     handled = mark_handled(database, run, handlers, actor=actor) if decision == "handled" else 0
     with database.transaction(run.tenant_id) as connection:
         runs.opened(connection, run.run_id)

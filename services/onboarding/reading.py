@@ -1,4 +1,4 @@
-"""Reading a company's customers, invoices and credit memos: full pages only, each kept as soon as it came.
+"""Reading a company's customers, invoices, credit memos and payments: full pages only, each kept as soon as it came.
 
 QuickBooks cannot be asked for ids beyond another (`Id` takes = and IN only), so pages go by position in the order
 of ids and overlap by a row; see `services.quickbooks.pages`. Each page is one transaction: a run that died goes on
@@ -29,7 +29,10 @@ QUERIES = {
     "Customer": select("Customer").with_inactive(),
     "Invoice": select("Invoice"),
     "CreditMemo": select("CreditMemo"),
+    "Payment": select("Payment"),
 }
+BOOKS = ("Customer", "Invoice", "CreditMemo")
+"""What every run reads; payments are read when they are to be brought over."""
 
 _BEGIN = text(
     """INSERT INTO onboarding_reading (run_id, tenant_id, entity, expected) VALUES (:run, :tenant, :entity, :expected)
@@ -98,7 +101,7 @@ def read(
     database: Database,
     clients: Clients,
     run: Run,
-    entities: Iterable[str] = tuple(QUERIES),
+    entities: Iterable[str] = BOOKS,
     *,
     progress: Callable[[Reading], None] = lambda _: None,
     size: int = PAGE,

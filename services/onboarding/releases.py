@@ -13,7 +13,7 @@ from services.mapping.mappings import Kind
 # A line's item comes from the discount item, its service or its category, and what fails names the first of them;
 # mapping one of the others mends it as well.
 _OTHER_WAY = text(
-    """SELECT DISTINCT o.operation_id FROM exception e JOIN operation o USING (operation_id)
+    """SELECT DISTINCT o.operation_id, e.cause FROM exception e JOIN operation o USING (operation_id)
          JOIN document d ON d.tenant_id = o.tenant_id AND d.kind = o.document_kind AND d.document_id = o.document_id
         WHERE e.tenant_id = :tenant AND e.state IN ('open', 'in_progress') AND o.state = 'failed'
           AND o.company_id = :company
@@ -21,6 +21,9 @@ _OTHER_WAY = text(
           AND d.data -> 'lines' @> jsonb_build_array(jsonb_build_object(CAST(:field AS text), CAST(:key AS text)))
         ORDER BY o.operation_id"""
 )
+MANY = 100
+"""Operations that are started one by one within the transaction of the mapping."""
+
 _FIELDS = {Kind.ITEM: "service_id", Kind.ITEM_CATEGORY: "category_id"}
 
 
@@ -39,7 +42,11 @@ class Releases:
         if kind not in _FIELDS:
             return
         values = {"tenant": tenant, "company": company, "field": _FIELDS[Kind(kind)], "key": key}
-        for operation_id in connection.execute(_OTHER_WAY, values).scalars().all():
-            self.operations.append(
-                replays.again(connection, operation_id, self.actor, self.reason).operation_id
-            )
+        found = connection.execute(_OTHER_WAY, values).all()
+        if len(found) > MANY:  # by their causes, which the fleet works off
+            for other in sorted({row.cause for row in found}):
+                self.operations += causes.release(connection, tenant, other, self.actor, self.reason)
+            return
+        for row in found:
+            again = replays.again(connection, row.operation_id, self.actor, self.reason)
+            self.operations.append(again.operation_id)

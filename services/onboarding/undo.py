@@ -71,6 +71,10 @@ def _undo(connection: Connection, run: Run, action: Action, actor: str, on_mappi
         return _reset(connection, run, action, actor)
     if action.action == "handled":
         return f"{action.kind} {action.key} stays marked as handled; correct it in the PSA to export it after all"
+    if action.action == "payments":
+        return (
+            "payments that were brought over stay: billing was told of them; void them there or in QuickBooks"
+        )
     if action.state == "intended":
         name = action.facts["body"]["DisplayName"]
         return f"whether customer {name} was created in QuickBooks is not known; look there before creating it again"

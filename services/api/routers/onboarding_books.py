@@ -17,7 +17,7 @@ from services.api.shapes import Given, Told
 from services.api.wizard import Linked, MatchQuery
 from services.api.work import Manager, Reader, entitled
 from services.connections import catalog
-from services.onboarding import history, items, runs
+from services.onboarding import history, items, payments, reading, runs
 
 router = APIRouter(prefix="/v1/onboarding/runs/{run_id}", tags=["Wizard"], dependencies=[Depends(entitled)])
 
@@ -103,6 +103,45 @@ class ItemMatches(BaseModel):
     counts: dict[str, int]
     data: list[ItemMatch]
     next_cursor: str | None
+
+
+class PaymentMatch(Told):
+    """One payment of history, and what becomes of it."""
+
+    id: str
+    day: str
+    amount: str = Field(description="As QuickBooks writes it.")
+    customer: str
+    invoices: list[str] = Field(description="Your ids of the linked invoices it pays.")
+    verdict: Literal["bring", "there", "paid", "review", "not_ours"]
+    why: str
+
+
+class PaymentMatches(BaseModel):
+    """One page of payments, and how many meet which end in all."""
+
+    counts: dict[str, int]
+    pending: bool = Field(description="They are being brought over just now.")
+    data: list[PaymentMatch]
+    next_cursor: str | None
+
+
+class PaymentsGiven(Given):
+    """How long to read."""
+
+    seconds: float = Field(default=10, gt=0, le=60, description="Then answer; ask again until done.")
+
+
+class PaymentsRead(BaseModel):
+    """Whether all are read."""
+
+    done: bool
+
+
+class PaymentsAsked(BaseModel):
+    """They will be brought over within seconds."""
+
+    asked: bool = Field(description="False when that was asked for before.")
 
 
 class ServiceGiven(Given):
@@ -199,5 +238,41 @@ def imported(run_id: UUID, given: ServiceGiven, work: Manager) -> Response:
             connection, run, given.item_id, given.service_id, actor=work.caller.actor, on_mapping_set=hook
         )
         return Linked(linked=1)
+
+    return work.once(act)
+
+
+@router.post("/payments/read", response_model=PaymentsRead)
+def read_payments(run_id: UUID, given: PaymentsGiven, work: Manager) -> Response:
+    """Read the company's payments, and answer after some seconds; ask again until it is done."""
+    run = wizard.opened(work, run_id)
+    with lists.clients(work) as clients:
+        done = reading.read(work.context.database, clients, run, ["Payment"], seconds=given.seconds)
+    return JSONResponse(PaymentsRead(done=done).model_dump())
+
+
+@router.get("/payments", response_model=PaymentMatches)
+def list_payments(run_id: UUID, query: Annotated[MatchQuery, Query()], work: Reader) -> PaymentMatches:
+    """Which payments of history would be brought over, and which not, with the reason; `status` is the verdict."""
+    run = wizard.opened(work, run_id)
+    with work.transaction() as connection:
+        found = payments.plan(connection, run)
+        pending = payments.pending(connection, run_id)
+    shown, cursor = wizard.page(found, query, lambda one: [one.id], lambda one: one.verdict)
+    return PaymentMatches(
+        counts=payments.count(found),
+        pending=pending,
+        data=[PaymentMatch.model_validate(one) for one in shown],
+        next_cursor=cursor,
+    )
+
+
+@router.post("/payments/bring-over", response_model=PaymentsAsked)
+def bring_payments(run_id: UUID, work: Manager) -> Response:
+    """Bring them over through the ordinary applier; link the history first. The fleet does it within seconds."""
+
+    def act(connection: Connection) -> PaymentsAsked:
+        run = runs.opened(connection, run_id)
+        return PaymentsAsked(asked=payments.ask(connection, run, actor=work.caller.actor))
 
     return work.once(act)

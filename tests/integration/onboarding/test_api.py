@@ -8,6 +8,7 @@ import pytest
 import requests
 
 from services.api.keys import Scope
+from services.onboarding import payments
 from tests.support.api import TENANT, Caller, Served, served
 from tests.support.exporting import invoice
 from tests.support.intuit import US
@@ -70,7 +71,7 @@ LISTS = {
 }
 
 
-def test_all_steps_from_lists_to_undo(screen: Caller) -> None:
+def test_all_steps_from_lists_to_undo(served: Served, screen: Caller) -> None:
     """Lists, run, reading, customers, history, items, dry run, go-live and undo: what the terminal does, by HTTP."""
     assert posted(screen, "/v1/onboarding/lists", LISTS) == {"clients": 3, "documents": 1, "services": 1}
     run = posted(screen, "/v1/onboarding/runs")
@@ -95,6 +96,13 @@ def test_all_steps_from_lists_to_undo(screen: Caller) -> None:
     assert posted(screen, f"{at}/history/link-confident") == {"linked": 1}
     (linked,) = screen.get(f"{at}/history")["data"]
     assert (linked["status"], linked["document"]["state"]) == ("linked", "overdue")
+
+    assert posted(screen, f"{at}/payments/read") == {"done": True}
+    assert screen.get(f"{at}/payments")["counts"]["bring"] == 0
+    assert posted(screen, f"{at}/payments/bring-over") == {"asked": True}
+    assert screen.get(f"{at}/payments")["pending"]
+    payments.bring_asked(served.fleet)
+    assert not screen.get(f"{at}/payments")["pending"]
 
     (backup,) = screen.get(f"{at}/items", status="link")["data"]
     assert (backup["service_id"], backup["why"]) == ("s-backup", "the same name")

@@ -62,6 +62,7 @@ def test_from_hand_over_to_undo(wizard: Wizard, told: Any, tmp_path: Path) -> No
     assert told("hand-over", "--clients", str(clients), "--documents", str(documents)) == {
         "clients": 2,
         "documents": 1,
+        "services": 0,
     }
     standing = told()
     assert standing["customers"] == {"linked": 0, "exact": 1, "suggested": 1, "unmatched": 0}
@@ -84,7 +85,7 @@ def test_the_walk_asks_at_every_step(wizard: Wizard, told: Any) -> None:
         [wizard.document("d1", "W-1", 1200, "cl-1")],
     )
     console.mode.json = False
-    said = told(input_="y\ny\n1\ny\n2026-12-01\nn\n")
+    said = told(input_="y\ny\n1\ny\ny\n2026-12-01\nn\n")
     assert "castellano is like castelano" in said
     assert "Left as it is" in said
     assert {match.status for match in wizard.plan(wizard.start()).values()} == {"linked"}
