@@ -15,6 +15,7 @@ from services.inbound import retention as inbound
 from services.inbound.reconcile import store as statements
 from services.inbound.reconcile import telling
 from services.ledger import retention, sweep
+from services.onboarding import payments
 from services.outbound import closed_books, long_waits
 from services.psa import deliveries, gauges
 from workers.scheduler import Errand, Job
@@ -25,6 +26,7 @@ BRAKE = 5.0  # seconds; how many more items a flood may refuse before it is stop
 RETENTION = 600.0  # seconds; a batch each time
 TOKENS = 60.0  # seconds between two looks for tokens that end soon
 NOTICES = 3600.0  # seconds; the bands are days
+PAYMENTS = 2.0  # seconds; how late payments are brought over after somebody asked for it
 POLLS = 1.0  # seconds; how late a cycle of the change feed may begin
 MARKED = 2.0  # seconds; how late a payment is judged again once its invoice is linked
 MERGES = 2.0  # seconds; how late a link follows customers that became one
@@ -67,6 +69,7 @@ def errands(parts: Parts) -> list[Errand]:
     """What talks to Intuit by the clock, or takes many transactions."""
     return [
         Errand("causes_worked_off", CAUSES, partial(causes.work_off, parts.database)),
+        Errand("payments_brought_over", PAYMENTS, partial(payments.bring_asked, parts.database)),
         Errand("tokens_renewed", TOKENS, partial(connections.renew_tokens, parts.database, parts.clients)),
         Errand("facts_read", FACTS, partial(connections.read_facts, parts.database, parts.clients)),
     ]
