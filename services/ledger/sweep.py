@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import structlog
+from prometheus_client import Counter
 from sqlalchemy import Connection, text
 
 log = structlog.get_logger()
+
+REPAIRED = Counter("algasync_liveness_repaired_total", "Operations the sweep set going again", ["violation"])
 
 _VIOLATIONS = text("SELECT violation, count(*) FROM liveness_violation GROUP BY violation")
 # The intent stays as it was written: whoever takes it next makes the very same call.
@@ -51,6 +54,8 @@ def sweep(connection: Connection, *, limit: int = 1000) -> Mapping[str, int]:
         "condition_met": connection.execute(_STALE_WAITS).rowcount,
         "waits_for_nothing": connection.execute(_FORGOTTEN, values).rowcount,
     }
+    for violation, number in mended.items():
+        REPAIRED.labels(violation).inc(number)
     if any(mended.values()):
         log.warning("liveness_repaired", **mended)
     return mended
