@@ -58,15 +58,18 @@ def money(minor: int, currency: str) -> str:
     return f"{to_decimal(minor, currency)} {currency}"
 
 
-def belongs(customer: str | None, to: Collection[str], parents: Mapping[str, str]) -> bool:
-    """Whether a customer is one of these, or a sub-customer of one."""
+def upwards(customer: str | None, parents: Mapping[str, str]) -> Iterator[str]:
+    """A customer and those above it, the nearest first."""
     for _ in range(6):  # five levels, and an end should the data ever have a ring
         if customer is None:
-            return False
-        if customer in to:
-            return True
+            return
+        yield customer
         customer = parents.get(customer)
-    return False
+
+
+def belongs(customer: str | None, to: Collection[str], parents: Mapping[str, str]) -> bool:
+    """Whether a customer is one of these, or a sub-customer of one."""
+    return any(one in to for one in upwards(customer, parents))
 
 
 def _prepaid(form: Here) -> Item:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
-from services.inbound.reconcile.documents import money, side
+from services.inbound.reconcile.documents import KINDS, belongs, money, side, upwards
 from services.inbound.reconcile.items import Difference, Item, Leg, Side
 from services.inbound.reconcile.ours import Applied, Books, Here, Told
 from services.inbound.reconcile.reading import Target
@@ -80,6 +80,11 @@ def pair(
         for one in books.documents
         if one.target is not None and (one.live or one.linked)
     }
+    payers = {
+        one.target: books.customers_of(one.client_id, one.profile, one.currency or "")
+        for one in books.documents
+        if one.target is not None and one.kind in KINDS
+    }
     prepaid = {one.id for one in books.documents if one.prepayment}
     groups: dict[str, _Group] = defaultdict(_Group)
     for one in books.documents:
@@ -102,7 +107,7 @@ def pair(
         expected = _expect(group, objects, prepaid)
         if expected.nothing and (found is None or found.void):
             continue
-        yield _compared(id_, group, expected, found, books, there, parents, realm_id), found
+        yield _compared(id_, group, expected, found, books, there, payers, parents, realm_id), found
         if found is not None and not found.void and found.unreadable is None:
             yield from _kept_otherwise(id_, group, expected, found)
 
@@ -151,6 +156,7 @@ def _compared(
     found: There | None,
     books: Books,
     there: Mapping[Target, There],
+    payers: Mapping[Target, set[str]],
     parents: Mapping[str, str],
     realm_id: str,
 ) -> Item:
@@ -165,7 +171,7 @@ def _compared(
         live, void = ("live", "void") if found.void else ("void", "live")
         item.differences = (Difference("void", live, void),)
     else:
-        fields = [*_fields(expected, found, there), *_payer(group, expected, found, books, there, parents)]
+        fields = [*_fields(expected, found, there), *_payer(group, expected, found, books, payers, parents)]
         item.differences = tuple(fields)
         item.moved = _moved(expected, found)
     return item
@@ -197,22 +203,17 @@ def _payer(
     expected: _Expected,
     found: There,
     books: Books,
-    there: Mapping[Target, There],
+    payers: Mapping[Target, set[str]],
     parents: Mapping[str, str],
 ) -> Iterator[Difference]:
-    """The customer of what it settles, the client's own, or one above them."""
-    settled = {there[target].customer for target in expected.lines if target in there}
+    """A customer of what it settles, or the client's own; one above or below them pays for them too."""
     client = group.own.client_id if group.own is not None else group.told.client_id if group.told else None
-    may_be = {one for one in settled if one} | books.customers_of(client, None, found.currency)
+    may_be = set(books.customers_of(client, None, found.currency))
+    may_be.update(*(payers.get(target, ()) for target in expected.lines))
     if group.told is not None and group.told.customer_id:
         may_be.add(group.told.customer_id)
-    above: set[str] = set()
-    for one in may_be:
-        parent = parents.get(one)
-        while parent is not None and parent not in above:
-            above.add(parent)
-            parent = parents.get(parent)
-    if may_be and found.customer not in may_be | above:
+    above = {one for customer in may_be for one in upwards(customer, parents)}
+    if may_be and found.customer not in above and not belongs(found.customer, may_be, parents):
         yield Difference("customer", ", ".join(sorted(may_be)), found.customer)
 
 
