@@ -15,7 +15,7 @@ from datetime import date
 from decimal import Decimal
 from itertools import combinations
 
-from messages.money import to_minor
+from messages.money import to_decimal, to_minor
 from services.quickbooks.entities import Payment
 
 Target = tuple[str, str]
@@ -101,10 +101,14 @@ def split(payment: Payment, home_currency: str) -> Split:
 
 
 def _minor(amount: Decimal | None, currency: str) -> int:
+    wanted = amount or Decimal(0)
     try:
-        return to_minor(amount or Decimal(0), currency)
+        minor = to_minor(wanted, currency)
     except ValueError as refused:
         raise Unreadable(str(refused)) from refused
+    if to_decimal(minor, currency) != wanted:
+        raise Unreadable(f"{wanted} is no amount of {currency}, whose smallest coin is larger than that")
+    return minor
 
 
 def _lines(payment: Payment, currency: str) -> tuple[dict[Target, int], dict[Target, str]]:
