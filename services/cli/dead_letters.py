@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from services.exceptions.archive import Filters
 
-app = typer.Typer(no_args_is_help=True, help="Dead letters: list, show, replay, discard.")
+app = typer.Typer(no_args_is_help=True, help="Dead letters: list, show, replay, amend, discard.")
 
 Ids = Annotated[
     list[str] | None, typer.Option("--id", help="Only this letter; give it several times for more.")
@@ -161,6 +162,43 @@ def replay(
         return replays.replay(connection, letter_id, str(actor), why)
 
     batches.carry_out("replayed", plan, act, tenant=tenant, dry_run=dry_run, rate=rate, yes=yes)
+
+
+@app.command(
+    epilog="Example: algasync dead-letters amend 0190b3c4-... --body fixed.json --because 'currency was missing'"
+)
+def amend(
+    letter: Annotated[str, typer.Argument(help="The letter: its id, or the end of it.")],
+    body: Annotated[
+        Path,
+        typer.Option(
+            exists=True, dir_okay=False, help="The corrected message, whole; `show` prints it as it died."
+        ),
+    ],
+    because: Because = None,
+    dry_run: DryRun = False,
+    actor: Actor = None,
+    json: Json = False,
+) -> None:
+    """Correct the body of a dead event and send it again; shows what changed. Id, document and sequence stay.
+
+    The body as it died is kept, with who changed it, when and why.
+    """
+    from services.cli import identity, wiring
+    from services.exceptions import amendments
+
+    why = "" if dry_run else said(because, "--because", "the currency was missing")
+    with wiring.transaction(None) as connection:
+        letter_id = identity.find(connection, "letter", letter)
+        done = amendments.amend(connection, letter_id, body.read_bytes(), str(actor), why)
+        if dry_run:
+            connection.rollback()
+    if json:
+        console.result({"dry_run": dry_run, "difference": done.difference, "step": done.step})
+        return
+    for line in done.difference:
+        console.say(line)
+    console.say(f"\n{'would do: ' if dry_run else ''}{done.step.explanation}")
 
 
 @app.command(epilog="Example: algasync dead-letters discard --id 0190b3c4-... --because 'entered by hand'")

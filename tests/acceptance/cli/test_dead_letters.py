@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from services.ledger.operations import State
 from tests.support.desk import Installed, World
 
@@ -62,3 +64,20 @@ def test_without_a_database_it_says_so_and_exits_3(desk: Installed) -> None:
     told = desk.json("dead-letters", "list", exit_code=3, DATABASE_URL=url)
     assert told["error"]["code"] == "database_unreachable"
     assert "fake-password" not in str(told)
+
+
+def test_an_event_is_corrected_and_sent_again(desk: Installed, world: World, tmp_path: Path) -> None:
+    """The dry run shows the difference and changes nothing; with a reason it is done."""
+    right = world.emit("inv-3")
+    wrong = right.replace(b'"USD"', b'"DOLLARS"')
+    letter_id = str(world.file(wrong).letter_id)
+    fixed = tmp_path / "fixed.json"
+    fixed.write_bytes(right)
+    dry = desk("dead-letters", "amend", letter_id, "--body", str(fixed), "--dry-run")
+    assert '+    "currency": "USD"' in dry
+    assert "would do: emits invoice.finalized.v1" in dry
+    assert world.letter().state == "open"
+    desk("dead-letters", "amend", letter_id, "--body", str(fixed), exit_code=2)
+    told = desk.json("dead-letters", "amend", letter_id, "--body", str(fixed), "--because", "typing mistake")
+    assert told["step"]["action"] == "emit_again"
+    assert world.letter().state == "replayed"
