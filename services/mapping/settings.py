@@ -104,6 +104,11 @@ class Settings(BaseModel):
         ("tenant", "company"),
         "Refunds ask a person, or are posted as an Expense on receivables.",
     )
+    write_off_item: Reference | None = _setting(
+        None,
+        ("company",),
+        "Item on which written-off invoices are booked by a credit memo; without it a person is asked.",
+    )
     poll_interval: int = _setting(
         15, ("tenant", "company"), "Minutes between two reads of QuickBooks' changes.", ge=1, le=1440
     )

@@ -18,6 +18,7 @@ from messages.invoices import (
     InvoiceFinalized,
     InvoiceTaxRequested,
     InvoiceVoided,
+    InvoiceWrittenOff,
 )
 from messages.payments import PaymentReallocated, PaymentRecorded, PaymentReversed
 from services.ledger import documents
@@ -207,18 +208,26 @@ def _client(connection: Connection, tenant: str, updated: ClientUpdated) -> Effe
 
 
 def _by_hand(
-    connection: Connection, tenant: str, data: EventData, described: Description | None = None
+    connection: Connection,
+    tenant: str,
+    data: EventData,
+    described: Description | None = None,
+    kind: str = "unsupported",
 ) -> Effect:
-    """An operation that fails at once, with the recipe, so that a person does it."""
+    """An operation that fails at once, with the recipe, so that a person does it; some do it if a setting says so."""
     company_id, condition = _home(connection, tenant, [data.key, *_about(data)], "")
     plan = Plan(
-        kind="unsupported",
+        kind=kind,
         queue="export",
         company_id=company_id,
         company_condition=condition,
         payload={"event": type(data).__name__, "data": data.plain(), "about": _listed(_about(data))},
     )
     return Effect(described or Description(), [plan])
+
+
+def _written_off(connection: Connection, tenant: str, data: InvoiceWrittenOff) -> Effect:
+    return _by_hand(connection, tenant, data, kind="write_off")
 
 
 def _about(data: EventData) -> list[Reference]:
@@ -251,6 +260,7 @@ _RULES: Mapping[type[EventData], Rule] = {
     InvoiceTaxRequested: _form("compute_tax", "draft", Lane.URGENT),
     InvoiceDueDateChanged: _due_date,
     InvoiceVoided: _void("void_invoice", "export_invoice"),
+    InvoiceWrittenOff: _written_off,
     CreditNoteFinalized: _form("export_credit_memo"),
     CreditNoteVoided: _void("void_credit_memo", "export_credit_memo"),
     CreditApplied: _credit("apply_credit", "finalized", "apply_credit"),

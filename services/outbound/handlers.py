@@ -17,6 +17,7 @@ from services.outbound.unapply_credit import UnapplyCredit
 from services.outbound.unsupported import Unsupported
 from services.outbound.void_credit_memo import VoidCreditMemo
 from services.outbound.void_invoice import VoidInvoice
+from services.outbound.write_off import WRITE_OFF
 
 _ALL: tuple[Handler, ...] = (
     EXPORT_INVOICE,
@@ -30,6 +31,7 @@ _ALL: tuple[Handler, ...] = (
     VoidCreditMemo(),
     ReversePayment(),
     PushCustomer(),
+    WRITE_OFF,
     Unsupported(),
 )
 

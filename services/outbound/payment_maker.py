@@ -30,25 +30,30 @@ class PaymentMaker(OutboundHandler):
     redatable = True
 
     def find(self, operation: Operation, look: Look) -> Found:
-        """Look among the customer's payments around the date for our marker; the amount must agree too."""
-        wire = sent(operation)
-        if "Id" in wire:
-            return Found()
-        day = date.fromisoformat(wire["TxnDate"])
-        select = (
-            query.select("Payment")
-            .where("CustomerRef", "=", wire["CustomerRef"]["value"])
-            .where("TxnDate", ">=", day - WINDOW)
-            .where("TxnDate", "<=", day + WINDOW)
-        )
-        reply = look(calls.query(select))
-        mark = wire["PrivateNote"].rsplit(" ", 1)[-1]
-        rows = reply.data["QueryResponse"].get("Payment") or ()
-        ours = [raw for raw in rows if bears(raw.get("PrivateNote"), mark)]
-        for raw in ours:
-            if Decimal(raw["TotalAmt"]) == wire["TotalAmt"]:
-                return Found(reply=as_answer(operation, reply, raw))
-        return Found(problem=_altered(operation, ours[0], wire)) if ours else Found()
+        """Creating may not be repeated: look for what may be there already."""
+        return found(operation, look)
+
+
+def found(operation: Operation, look: Look) -> Found:
+    """Look among the customer's payments around the date for our marker; the amount must agree too."""
+    wire = sent(operation)
+    if "Id" in wire:
+        return Found()
+    day = date.fromisoformat(wire["TxnDate"])
+    select = (
+        query.select("Payment")
+        .where("CustomerRef", "=", wire["CustomerRef"]["value"])
+        .where("TxnDate", ">=", day - WINDOW)
+        .where("TxnDate", "<=", day + WINDOW)
+    )
+    reply = look(calls.query(select))
+    mark = wire["PrivateNote"].rsplit(" ", 1)[-1]
+    rows = reply.data["QueryResponse"].get("Payment") or ()
+    ours = [raw for raw in rows if bears(raw.get("PrivateNote"), mark)]
+    for raw in ours:
+        if Decimal(raw["TotalAmt"]) == wire["TotalAmt"]:
+            return Found(reply=as_answer(operation, reply, raw))
+    return Found(problem=_altered(operation, ours[0], wire)) if ours else Found()
 
 
 def link_of(operation: Operation, document: Document, reply: Reply) -> Link:

@@ -43,6 +43,36 @@ _WORDS: Final[Mapping[str, str]] = {
 }
 
 
+def by_hand(connection: Connection, operation: Operation, otherwise: str = "") -> Fail:
+    """What a person does about the event of an operation; `otherwise` is what would let us do it."""
+    event, data = operation.payload["event"], operation.payload["data"]
+    own = (operation.document_kind, operation.document_id)
+    about = [tuple(reference) for reference in operation.payload["about"]]
+    known = dossiers.load(connection, operation.tenant_id, [own, *about])
+    seen = [one for one in known.values() if one.described or one.link is not None]
+    amount, currency = _amount(data, known[own], seen)
+    facts = {"amount": _money(amount, currency), "date": data.get("date", "the day it happened")}
+    client_id = next((one.document.client_id for one in seen if one.document.client_id), None)
+    fix = f"{RECIPES[event].format(**facts)} Then discard this item with a note of what was done."
+    return Fail(
+        Problem(
+            type=EXPORT_ERROR,
+            code="unsupported_effect",
+            cause=f"unsupported:{event}",
+            title=f"{words.title(known[own].document)} {_WORDS[event]}: to be entered by hand",
+            happened=f"{facts['amount']} on {facts['date']}"
+            + (f", reason: {data['reason']}" if data.get("reason") else "")
+            + f". It is about {'; '.join(map(_named, seen)) or 'documents that are not in QuickBooks'}.",
+            why="algasync does not carry this out in QuickBooks, and guessing would falsify the books.",
+            fix=f"{fix} {otherwise}".strip(),
+            details={"event": event, "data": data},
+            client_id=client_id,
+            amount=amount,
+            currency=currency,
+        )
+    )
+
+
 class Unsupported(OutboundHandler):
     """Handler of `unsupported`: it never calls QuickBooks."""
 
@@ -51,31 +81,7 @@ class Unsupported(OutboundHandler):
 
     def prepare(self, connection: Connection, operation: Operation, requestid: str) -> Prepared:
         """Fail at once, with what a person does instead."""
-        event, data = operation.payload["event"], operation.payload["data"]
-        own = (operation.document_kind, operation.document_id)
-        about = [tuple(reference) for reference in operation.payload["about"]]
-        known = dossiers.load(connection, operation.tenant_id, [own, *about])
-        seen = [one for one in known.values() if one.described or one.link is not None]
-        amount, currency = _amount(data, known[own], seen)
-        facts = {"amount": _money(amount, currency), "date": data.get("date", "the day it happened")}
-        client_id = next((one.document.client_id for one in seen if one.document.client_id), None)
-        return Fail(
-            Problem(
-                type=EXPORT_ERROR,
-                code="unsupported_effect",
-                cause=f"unsupported:{event}",
-                title=f"{words.title(known[own].document)} {_WORDS[event]}: to be entered by hand",
-                happened=f"{facts['amount']} on {facts['date']}"
-                + (f", reason: {data['reason']}" if data.get("reason") else "")
-                + f". It is about {'; '.join(map(_named, seen)) or 'documents that are not in QuickBooks'}.",
-                why="algasync does not carry this out in QuickBooks, and guessing would falsify the books.",
-                fix=f"{RECIPES[event].format(**facts)} Then discard this item with a note of what was done.",
-                details={"event": event, "data": data},
-                client_id=client_id,
-                amount=amount,
-                currency=currency,
-            )
-        )
+        return by_hand(connection, operation)
 
     def settle(self, connection: Connection, operation: Operation, reply: Reply) -> Settled:
         """Never reached: nothing is sent."""

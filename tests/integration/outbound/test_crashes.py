@@ -39,6 +39,7 @@ _numbers = itertools.count(1)
 History = list[tuple[str, dict[str, Any]]]
 REVERSED = {"id": "pay-1", "date": "2026-11-05", "reason": "keyed_in_error"}
 DUE = {"id": "inv-1", "date": "2027-01-31", "reason": "agreed", "actor": ACTOR}
+WRITTEN_OFF = {"id": "inv-1", "amount": 13500, "date": "2026-11-20", "reason": "bankrupt", "actor": ACTOR}
 CLIENT = {"id": "cl-1", "name": "Cool Cars Ltd", "billing_email": "new@cars.example"}
 
 
@@ -81,6 +82,7 @@ KINDS = {
     "tax_draft": Kind([], ("invoice.tax_requested", invoice("inv-1", tax_source="pending_external"))),
     "correction": Kind([INVOICE], ("invoice.corrected", invoice("inv-1", net=9000))),
     "re_export": Kind([INVOICE], None, creates=True),
+    "write_off": Kind([INVOICE], ("invoice.written_off", WRITTEN_OFF)),
 }
 
 
@@ -114,6 +116,7 @@ def new_bench(fleet: Database, _sandbox_process: Sandbox) -> Iterator[Bench]:
         requests.post(address, json={"realm": realm}, timeout=5).raise_for_status()
         bench = new_workbench(fleet, _sandbox_process, tenant=f"t-{number}", realm=realm)
         bench.set("push_customer_fields", True, "tenant")
+        bench.set("write_off_item", {"id": "7"})
         bench.prefer("SalesFormsPrefs", AutoApplyCredit=False)
         return bench
 
