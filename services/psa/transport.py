@@ -78,6 +78,8 @@ class Transport:
                 connection.request(method, target, body, {"User-Agent": AGENT, **headers})
                 response = connection.getresponse()
                 found = response.read(limit)
+                if watch.expired:
+                    raise TimeoutError
             except (OSError, http.client.HTTPException) as error:
                 raise NotAnswered(self._why(error, host, watch.expired), sent=sent) from error
             finally:
