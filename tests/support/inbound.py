@@ -21,7 +21,7 @@ from services.ledger.ports import Handler
 from services.ledger.runner import Runner
 from services.outbound.handlers import HANDLERS as OUTBOUND
 from services.psa import balances, payments
-from tests.support.exporting import TENANT, Workbench
+from tests.support.exporting import Workbench
 
 
 def payment(payment_id: str, amount: int, invoices: dict[str, int], **changes: Any) -> dict[str, Any]:
@@ -69,12 +69,12 @@ class InboundBench(Workbench):
 
     def wake(self, cause: schedule.Cause = "request") -> None:
         """Ask for a cycle."""
-        with self.fleet.transaction(TENANT) as connection:
+        with self.fleet.transaction(self.tenant) as connection:
             schedule.wake(connection, self.company_id, cause)
 
     def open_due(self) -> int:
         """The scheduler comes by."""
-        with self.fleet.transaction("*") as connection:
+        with self.fleet.transaction(self.tenant) as connection:
             return schedule.open_due(connection)
 
     def poll(self) -> Cycle:
@@ -88,7 +88,7 @@ class InboundBench(Workbench):
         """Dispatch and run until nothing is due and nothing is marked to be judged again."""
         for _ in range(rounds):
             super().settle(rounds)
-            with self.fleet.transaction("*") as connection:
+            with self.fleet.transaction(self.tenant) as connection:
                 if not again.open_marked(connection):
                     return
 
@@ -122,11 +122,11 @@ class InboundBench(Workbench):
         self.bill(document_id, net=amount)
         super().settle()
         raw = self.object("Invoice", external_id)
-        with self.fleet.transaction(TENANT) as connection:
+        with self.fleet.transaction(self.tenant) as connection:
             links.put(
                 connection,
                 Link(
-                    tenant_id=TENANT,
+                    tenant_id=self.tenant,
                     company_id=self.company_id,
                     kind=kind,
                     document_id=document_id,
@@ -165,7 +165,7 @@ class InboundBench(Workbench):
 
     def belief(self, external_id: str) -> tuple[str, str | None] | None:
         """What billing believes of a payment in QuickBooks: state and reason."""
-        with self.fleet.transaction(TENANT) as connection:
+        with self.fleet.transaction(self.tenant) as connection:
             found = payments.get(connection, self.company_id, external_id)
         return (found.state, found.code) if found is not None else None
 
@@ -176,19 +176,19 @@ class InboundBench(Workbench):
 
     def due(self, *invoices: str) -> list[int | None]:
         """What billing has open on invoices."""
-        with self.fleet.transaction(TENANT) as connection:
-            found = balances.of(connection, TENANT, invoices)
+        with self.fleet.transaction(self.tenant) as connection:
+            found = balances.of(connection, self.tenant, invoices)
         return [found[one].due for one in invoices]
 
     def cycle(self) -> Cycle:
         """The last certificate."""
-        with self.fleet.transaction(TENANT) as connection:
+        with self.fleet.transaction(self.tenant) as connection:
             return cycles.page(connection, self.company_id, limit=1)[0]
 
     def drain(self, rounds: int = 60) -> None:
         """Run what is due without letting the time of backoffs pass."""
         for _ in range(rounds):
-            with self.fleet.transaction("*") as connection:
+            with self.fleet.transaction(self.tenant) as connection:
                 commands = dispatch.due(connection, in_flight=500, limit=5000)
             if not commands:
                 return
@@ -197,7 +197,7 @@ class InboundBench(Workbench):
 
     def rows(self, query: str, **values: Any) -> list[Row[Any]]:
         """Rows of the tenant."""
-        with self.fleet.transaction(TENANT) as connection:
+        with self.fleet.transaction(self.tenant) as connection:
             return list(connection.execute(text(query), values))
 
     def one(self, query: str, **values: Any) -> Any:
@@ -208,13 +208,20 @@ class InboundBench(Workbench):
     @property
     def company(self) -> companies.Company:
         """The connected company."""
-        with self.fleet.transaction(TENANT) as connection:
+        with self.fleet.transaction(self.tenant) as connection:
             return companies.get(connection, self.company_id)
+
+
+def new_bench(workbench: Workbench) -> InboundBench:
+    """The workbench with the way back; its feed has begun."""
+    bench = InboundBench(
+        workbench.fleet, workbench.sandbox, workbench.clients, workbench.company_id, workbench.tenant
+    )
+    bench.begin()
+    return bench
 
 
 @pytest.fixture
 def bench(workbench: Workbench) -> InboundBench:
     """A tenant with a connected company whose feed has begun."""
-    bench = InboundBench(workbench.fleet, workbench.sandbox, workbench.clients, workbench.company_id)
-    bench.begin()
-    return bench
+    return new_bench(workbench)
