@@ -154,7 +154,7 @@ def history(
 @app.command(epilog="Example: algasync settings choices deposit_account --tenant acme")
 def choices(
     name: Annotated[
-        str, typer.Argument(help="deposit_account, deposit_accounts, default_class or default_department.")
+        str, typer.Argument(help="Which points into QuickBooks, e.g. deposit_account or default_class.")
     ],
     tenant: OneTenant,
     company: Company = None,

@@ -34,6 +34,7 @@ LISTS: Mapping[str, str] = {
     "deposit_accounts": "Account",
     "default_class": "Class",
     "default_department": "Department",
+    "write_off_item": "Item",
 }
 """From which list a kind of mapping, or a setting, is chosen."""
 

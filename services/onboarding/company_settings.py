@@ -20,7 +20,9 @@ from services.onboarding import choices
 from services.onboarding.assigning import Wanted
 from services.refusals import invalid
 
-POINTING = frozenset({"deposit_account", "deposit_accounts", "default_class", "default_department"})
+POINTING = frozenset(
+    {"deposit_account", "deposit_accounts", "default_class", "default_department", "write_off_item"}
+)
 """Settings whose values are rows of the company's lists."""
 
 _COMPANY = text("SELECT name, home_currency, preferences FROM company WHERE company_id = :company")

@@ -6,16 +6,17 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 from sqlalchemy import Connection
 from starlette.responses import Response
 
-from services.api import lists
+from services.api import etags, lists
+from services.api import work as works
 from services.api.keys import Scope as KeyScope
 from services.api.shapes import EntryTold, Given, Told
 from services.api.targets import company_of
-from services.api.work import Manager, Reader, Work
+from services.api.work import IfMatch, Manager, Reader, Work
 from services.mapping import settings
 from services.mapping.settings import OPERATOR_ONLY, Scope, Settings
 from services.onboarding import choices, company_settings
@@ -80,7 +81,9 @@ class ChoicesTold(BaseModel):
 class ChoiceQuery(Given):
     """Choices of which setting."""
 
-    name: Literal["deposit_account", "deposit_accounts", "default_class", "default_department"]
+    name: Literal[
+        "deposit_account", "deposit_accounts", "default_class", "default_department", "write_off_item"
+    ]
     realm_id: str | None = Field(default=None, description="The company; the tenant's default when left out.")
     refresh: bool = Field(default=False, description="Ask QuickBooks even if the list is recent.")
 
@@ -92,10 +95,10 @@ class HistoryTold(BaseModel):
 
 
 @router.get("", response_model=SettingsTold)
-def show_settings(where: Annotated[Where, Query()], work: Reader) -> SettingsTold:
+def show_settings(where: Annotated[Where, Query()], request: Request, work: Reader) -> Response:
     """Show the settings in force for the tenant, a company, a client, or a client in a company."""
     with work.transaction() as connection:
-        return _told(work, connection, where)
+        return works.shown(request, _told(work, connection, where))
 
 
 @router.get("/schema")
@@ -125,33 +128,38 @@ def show_history(name: str, where: Annotated[Where, Query()], work: Reader) -> H
 
 
 @router.put("/deposit_accounts/{method}", response_model=SettingSet)
-def set_deposit_account(method: str, given: SettingGiven, work: Manager) -> Response:
+def set_deposit_account(
+    method: str, given: SettingGiven, work: Manager, if_match: IfMatch = None
+) -> Response:
     """Set the deposit account of one payment method (`card`), or of a method and provider (`card:stripe`).
 
     The accounts of other methods stay, whoever sets them meanwhile; null takes this one out.
     """
-    return _set(work, "deposit_accounts", given, key=method)
+    return _set(work, "deposit_accounts", given, if_match, key=method)
 
 
 @router.put("/{name}", response_model=SettingSet)
-def set_setting(name: str, given: SettingGiven, work: Manager) -> Response:
+def set_setting(name: str, given: SettingGiven, work: Manager, if_match: IfMatch = None) -> Response:
     """Set one setting; no other one is touched. What points into QuickBooks must be there and usable."""
     _check(work, name)
-    return _set(work, name, given)
+    return _set(work, name, given, if_match)
 
 
 @router.delete("/{name}", response_model=SettingsTold)
-def reset_setting(name: str, where: Annotated[Where, Query()], work: Manager) -> Response:
+def reset_setting(
+    name: str, where: Annotated[Where, Query()], work: Manager, if_match: IfMatch = None
+) -> Response:
     """Let one setting fall back to the wider place, or to its default."""
     _check(work, name)
 
     def act(connection: Connection) -> SettingsTold:
+        _unchanged(work, connection, where, if_match)
         scope = _scope(work, connection, where)
         if not settings.reset(connection, work.tenant, scope, name, actor=work.caller.actor):
             raise missing(f"{name} is not set here", field="path.name")
         return _told(work, connection, where)
 
-    return work.once(act)
+    return work.once(act, tagged=True)
 
 
 def _check(work: Work, name: str) -> None:
@@ -161,7 +169,14 @@ def _check(work: Work, name: str) -> None:
         )
 
 
-def _set(work: Work, name: str, given: SettingGiven, *, key: str = "") -> Response:
+def _unchanged(work: Work, connection: Connection, where: Where, if_match: str | None) -> None:
+    """Let one editor pass at a time, and only with the present version if one was named."""
+    work.alone(connection, "settings")
+    if if_match is not None:
+        etags.require(if_match, etags.of(_told(work, connection, where).model_dump_json()))
+
+
+def _set(work: Work, name: str, given: SettingGiven, if_match: str | None, *, key: str = "") -> Response:
     wanted = company_settings.wanted(name, given.value, key)
     unchecked = ""
     if wanted:
@@ -171,6 +186,7 @@ def _set(work: Work, name: str, given: SettingGiven, *, key: str = "") -> Respon
         unchecked = lists.have(work, company_id, wanted) if company_id is not None else ""
 
     def act(connection: Connection) -> SettingSet:
+        _unchanged(work, connection, Where(realm_id=given.realm_id, client_id=given.client_id), if_match)
         scope = _scope(work, connection, given)
         outcome = company_settings.put(
             connection,
