@@ -8,11 +8,11 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
-from pydantic import BaseModel
-
 from services.api.problems import ApiError
 
 ANY: Final = "*"
+NONE: Final = ""
+"""The ETag of what is not there: no header matches it."""
 
 
 def of(shown: str) -> str:
@@ -22,12 +22,13 @@ def of(shown: str) -> str:
 
 def matches(header: str, etag: str) -> bool:
     """Whether an If-Match or If-None-Match header names this version."""
-    return ANY in (named := [one.strip().removeprefix("W/") for one in header.split(",")]) or etag in named
+    named = [one.strip().removeprefix("W/") for one in header.split(",")]
+    return etag in named or (ANY in named and etag != NONE)
 
 
-def require(header: str | None, shown: BaseModel) -> None:
+def require(header: str | None, etag: str) -> None:
     """Refuse with 412 unless the caller has seen what is there now. Without the header nothing is asked for."""
-    if header is not None and not matches(header, of(shown.model_dump_json())):
+    if header is not None and not matches(header, etag):
         raise ApiError(
             412,
             "changed_meanwhile",

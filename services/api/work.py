@@ -106,13 +106,9 @@ class Work:
 
         return list(bulk.each(self.transaction, ids, once))
 
-    def alone(
-        self, connection: Connection, what: str, if_match: str | None, shown: Callable[[], BaseModel]
-    ) -> None:
-        """Be the only editor of `what` until the transaction ends; 412 unless the caller has seen its present state."""
+    def alone(self, connection: Connection, what: str) -> None:
+        """Be the only one who edits `what` through the API until the transaction ends."""
         connection.execute(_ALONE, {"tenant": self.tenant, "what": what})
-        if if_match is not None:
-            etags.require(if_match, shown())
 
 
 def context_of(request: Request) -> Context:

@@ -114,6 +114,14 @@ def lookup(connection: Connection, company_id: UUID, wanted: Collection[Key]) ->
     return {mapping.at: mapping for mapping in found}
 
 
+def locked(connection: Connection, company_id: UUID, at: Key) -> Mapping | None:
+    """One mapping as it stays until the transaction ends; None when there is none."""
+    kind, key, variant = at
+    place = {"company": company_id, "kind": kind, "key": key, "variant": variant}
+    row = connection.execute(_ONE, place).one_or_none()
+    return Mapping(*row) if row else None
+
+
 def page(
     connection: Connection,
     tenant: str,

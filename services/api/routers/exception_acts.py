@@ -179,7 +179,7 @@ def _one(
     def act(connection: Connection) -> ExceptionShown:
         if if_match is not None:
             desk.lock(connection, exception_id)
-            etags.require(if_match, told(connection, exception_id))
+            etags.require(if_match, etags.of(told(connection, exception_id).model_dump_json()))
         do(connection)
         return told(connection, exception_id)
 

@@ -11,11 +11,11 @@ from pydantic import BaseModel, Field
 from sqlalchemy import Connection
 from starlette.responses import PlainTextResponse, Response
 
-from services.api import lists
+from services.api import etags, lists
 from services.api.paging import Page, PageQuery, cursor_of, texts_of
 from services.api.shapes import EntryTold, Given, Told
 from services.api.targets import company_of
-from services.api.work import Manager, Reader, Work, entitled
+from services.api.work import IfMatch, Manager, Reader, Work, entitled
 from services.connections import catalog
 from services.ledger import timeline
 from services.mapping import mappings, usage
@@ -103,6 +103,7 @@ class MappingTold(Told):
         default="unknown", description="Whether it can still be used; unknown: the list was not read yet."
     )
     hindrance: str = Field(default="", description="Why it cannot be used, and what to do.")
+    etag: str = Field(default="", description="Its version: send it as If-Match to change just this one.")
 
 
 class MappingSet(BaseModel):
@@ -249,11 +250,12 @@ def list_mappings(query: Annotated[MappingQuery, Query()], work: Reader) -> Page
 
 
 @router.put("", response_model=MappingSet)
-def set_mapping(given: MappingGiven, work: Manager) -> Response:
+def set_mapping(given: MappingGiven, work: Manager, if_match: IfMatch = None) -> Response:
     """Map something to what is in QuickBooks; documents that failed for the lack of it start again at once."""
     company_id, unchecked = _prepared(work, given.realm_id, [given.wanted()])
 
     def act(connection: Connection) -> MappingSet:
+        _unchanged(connection, company_id, given, if_match)
         outcome = assigning.put(
             connection, work.tenant, company_id, given.wanted(), actor=work.caller.actor, unchecked=unchecked
         )
@@ -327,12 +329,13 @@ def show_history(query: Annotated[Place, Query()], work: Reader) -> HistoryTold:
 
 
 @router.delete("", response_model=MappingGone)
-def delete_mapping(query: Annotated[Place, Query()], work: Manager) -> Response:
+def delete_mapping(query: Annotated[Place, Query()], work: Manager, if_match: IfMatch = None) -> Response:
     """Forget a mapping, and say what that affects; documents that need it fail, by name."""
 
     def act(connection: Connection) -> MappingGone:
         company_id = company_of(work, connection, query.realm_id).company_id
         at = (str(query.kind), query.key, query.variant)
+        _unchanged(connection, company_id, query, if_match)
         affected = UsageTold.model_validate(usage.of(connection, work.tenant, company_id, at))
         if not mappings.delete(connection, work.tenant, company_id, at, actor=work.caller.actor):
             raise missing(f"{query.kind} {query.key!r} is not mapped in this company")
@@ -368,12 +371,23 @@ def _set_all(work: Work, realm_id: str | None, wanted: list[Wanted], *, dry_run:
     return work.once(act)
 
 
+def _unchanged(connection: Connection, company_id: UUID, at: At, if_match: str | None) -> None:
+    if if_match is not None:
+        found = mappings.locked(connection, company_id, (str(at.kind), at.key, at.variant))
+        etags.require(if_match, _tag(found) if found else etags.NONE)
+
+
+def _tag(mapping: Mapping) -> str:
+    return etags.of(MappingTold.model_validate(mapping).model_dump_json())
+
+
 def _told(connection: Connection, company_id: UUID, found: list[Mapping]) -> list[MappingTold]:
     """Mappings with what they are called in QuickBooks now."""
     known = choices.of(connection, company_id, {(one.kind, one.external_id) for one in found})
     told = []
     for one in found:
         shown = MappingTold.model_validate(one)
+        shown.etag = _tag(one)
         choice = known.get((one.kind, one.external_id))
         if choice is not None:
             shown.label, shown.standing, shown.hindrance = choice.label, choice.standing, choice.hindrance
