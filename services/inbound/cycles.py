@@ -73,13 +73,14 @@ _ANSWERED = text(
               reads = reads + :reads, reason = NULL, cursor_after = coalesce(cursor_after, :time)
         WHERE operation_id = :operation"""
 )
+# A cursor that somebody set while the cycle was under way stays: it asks for more than the cycle saw.
 _COMPLETE = text(
     """WITH whole AS (
          UPDATE poll_cycle SET state = 'complete', finished_at = clock_timestamp()
-          WHERE operation_id = :operation RETURNING company_id, cursor_after),
+          WHERE operation_id = :operation RETURNING company_id, cursor_before, cursor_after),
        seen AS (DELETE FROM poll_seen s USING whole w WHERE s.company_id = w.company_id)
        UPDATE change_feed f SET cursor = greatest(f.cursor, w.cursor_after) FROM whole w
-        WHERE f.company_id = w.company_id"""
+        WHERE f.company_id = w.company_id AND f.cursor = w.cursor_before"""
 )
 _ASKING = text(
     """UPDATE poll_cycle SET todo = CAST(:todo AS jsonb), resolution = resolution || CAST(:resolution AS jsonb)
