@@ -27,6 +27,7 @@ from messages import (
     lookup,
     validate,
 )
+from outbox.tracing import TRACEPARENT
 
 _BY_ROUTING_KEY: Final = {entry.routing_key: entry for entry in CATALOG.values()}
 _REFUSALS: Final = {"22023": "refused", "23505": "key_reused", "42501": "not_allowed"}
@@ -104,7 +105,7 @@ def emit(
             "idempotency_key": idempotency_key,
             "occurred_at": occurred_at,
             "source": source or _SOURCES[entry.room],
-            "traceparent": traceparent,
+            "traceparent": traceparent or TRACEPARENT.get(),
             "event_id": event_id,
         },
         model,

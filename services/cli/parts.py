@@ -7,7 +7,8 @@ from datetime import timedelta
 
 from sqlalchemy import text
 
-from services.cli import wiring
+from services.cli import tracing, wiring
+from services.cli.tracing import Tracing
 from services.configuration import Configuration
 from services.connections.clients import Clients
 from services.connections.vault import Vault
@@ -38,16 +39,18 @@ class Parts:
     intake: Intake
     runner: Runner
     notifier: Notifier
+    tracing: Tracing | None = None
 
     def fleet(self) -> Fleet:
         """What the actors call."""
-        return Fleet(
+        fleet = Fleet(
             intake=lambda body, _: self.intake.take_over(body),
             run=self.runner.run,
             file_letter=self.file_letter,
             ask_database=self.ask_database,
             notify=self.notifier.wake,
         )
+        return self.tracing.fleet(fleet) if self.tracing is not None else fleet
 
     def file_letter(self, letter: Letter) -> object:
         """File a dead letter in a transaction of its own."""
@@ -73,14 +76,16 @@ def parts(settings: Configuration, *, threads: int, application: str) -> Parts:
     )
     clients = Clients(database, wiring.intuit(settings), ConnectionAttention())
     desk = ExceptionDesk()
+    provider = tracing.provider(application)
+    traces = Tracing(provider, database) if provider is not None else None
     runner = Runner(
         database,
         {**OUTBOUND, **INBOUND},
-        clients,
+        traces.clients(clients) if traces is not None else clients,
         desk,
         lease=timedelta(seconds=settings.lease_seconds),
         call_within=timedelta(seconds=settings.call_seconds),
         replay_within=timedelta(hours=settings.unknown_outcome_hours),
     )
     notifier = Notifier(database, senders(Vault.of(settings), outgoing(), mail_settings()))
-    return Parts(database, clients, Intake(database, Effects(), desk), runner, notifier)
+    return Parts(database, clients, Intake(database, Effects(), desk), runner, notifier, traces)
