@@ -209,7 +209,7 @@ def _cost(database: Database, clients: Clients, company: Connected) -> Cost:
 
     with database.transaction(company.tenant_id) as connection:
         known = cost.known(connection, company.company_id)
-    return known or cost.ask(lambda call: clients.look(company.company_id, call))
+    return known or cost.ask(cost.patient(lambda call: clients.look(company.company_id, call)))
 
 
 def _say_cost(cost: Cost, period: Period) -> None:

@@ -29,7 +29,7 @@ class ReconcileBench(InboundBench):
     def statement(self, period: Period = ALL, *, size: int = 1000) -> Statement:
         """Read both books and match them."""
         company = self.company
-        known = cost.ask(lambda call: self.clients.look(self.company_id, call))
+        known = cost.ask(cost.patient(lambda call: self.clients.look(self.company_id, call)))
         return run.make(
             self.fleet,
             lambda call: self.clients.look(self.company_id, call),

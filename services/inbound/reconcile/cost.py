@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from typing import Final, Literal
 from uuid import UUID
 
+import tenacity
 from sqlalchemy import Connection, text
 
 from services.quickbooks import calls
 from services.quickbooks.call import Call
+from services.quickbooks.errors import Throttled, UnknownOutcome
 from services.quickbooks.query import PAGE, Select, select
 from services.quickbooks.reply import Reply
 
@@ -32,6 +34,9 @@ QUERIES: Final[Mapping[str, Select]] = {
 }
 ACCOUNTS: Final = select("Account").where("AccountType", "=", "Accounts Receivable").with_inactive()
 """Asked only where there are journal entries: which of their lines are receivables."""
+
+TRIES: Final = 6
+"""Times a page is asked for while QuickBooks is busy or does not answer."""
 
 _LAST = text(
     """SELECT counts FROM reconciliation
@@ -71,6 +76,24 @@ def ask(look: Look) -> Cost:
     """The cost by what QuickBooks counts: a read an entity. Errors of the wire pass through."""
     counts = {entity: look(calls.count(wanted)).count for entity, wanted in QUERIES.items()}
     return Cost(_reads(counts), len(counts), counts, "counted")
+
+
+def patient(look: Look) -> Look:
+    """Ask again while QuickBooks is busy or does not answer: a statement is long, and reading does no harm."""
+
+    def wait(state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome is not None else None
+        rest = error.retry_after if isinstance(error, Throttled) else 0.0
+        return max(rest, 0.2 * 2.0**state.attempt_number)
+
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type((Throttled, UnknownOutcome)),
+        stop=tenacity.stop_after_attempt(TRIES),
+        wait=wait,
+        reraise=True,
+    )
+
+    return lambda call: retrying(look, call)
 
 
 def _reads(counts: Mapping[str, int]) -> int:

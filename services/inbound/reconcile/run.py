@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
-from typing import Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import structlog
-import tenacity
 from sqlalchemy import Connection, text
 
 from services.connections import companies
@@ -23,7 +21,7 @@ from services.database import Database
 from services.database.engine import scope
 from services.inbound.reconcile import circumstances, matching, ours, reading, statement, store
 from services.inbound.reconcile.circumstances import Circumstances
-from services.inbound.reconcile.cost import Cost, Look
+from services.inbound.reconcile.cost import Cost, Look, patient
 from services.inbound.reconcile.items import Item
 from services.inbound.reconcile.natives import Horizon
 from services.inbound.reconcile.period import Period
@@ -31,13 +29,8 @@ from services.inbound.reconcile.reading import Progress, Taken
 from services.inbound.reconcile.statement import Statement
 from services.mapping import settings
 from services.psa.pages import page
-from services.quickbooks.call import Call
-from services.quickbooks.errors import QuickBooksError, Throttled, UnknownOutcome
+from services.quickbooks.errors import QuickBooksError
 from services.quickbooks.query import PAGE
-from services.quickbooks.reply import Reply
-
-TRIES: Final = 6
-"""Times a page is asked for while QuickBooks is busy or does not answer."""
 
 _HORIZON = text(
     """SELECT coalesce(f.begins_at, c.connected_at) AS begins, coalesce(f.cursor, c.connected_at) AS seen_until
@@ -81,9 +74,9 @@ def make(
         progress(entity, rows, expected)
 
     try:
-        patient = _patient(look)
-        reading.read(patient, taken, expected=cost.counts, progress=step, size=size)
-        made = _made(database, company, period, taken, patient)
+        look = patient(look)
+        reading.read(look, taken, expected=cost.counts, progress=step, size=size)
+        made = _made(database, company, period, taken, look)
     except Exception as error:
         with database.transaction(tenant) as connection:
             store.fail(connection, statement_id, _why(error))
@@ -152,27 +145,6 @@ def _snapshot(database: Database, tenant: str) -> Iterator[Connection]:
         with connection.begin():
             scope(connection, tenant)
             yield connection
-
-
-def _patient(look: Look) -> Look:
-    """Ask again while QuickBooks is busy or does not answer: a statement is long, and reading does no harm."""
-
-    def wait(state: tenacity.RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome is not None else None
-        rest = error.retry_after if isinstance(error, Throttled) else 0.0
-        return max(rest, 0.2 * 2.0**state.attempt_number)
-
-    retrying = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type((Throttled, UnknownOutcome)),
-        stop=tenacity.stop_after_attempt(TRIES),
-        wait=wait,
-        reraise=True,
-    )
-
-    def patient(call: Call) -> Reply:
-        return retrying(look, call)
-
-    return patient
 
 
 def _why(error: Exception) -> str:
