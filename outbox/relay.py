@@ -55,6 +55,7 @@ _OPTIONS: Final = " ".join(
         "enable_hashjoin": "off",
         "enable_mergejoin": "off",
         "jit": "off",
+        "plan_cache_mode": "force_generic_plan",  # whatever the values, the plans are these
     }.items()
 )
 

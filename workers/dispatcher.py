@@ -1,7 +1,8 @@
 """The dispatcher: one leader that sends a command for every operation that is due.
 
 Polling of a partial index, 5 ms after work was found up to 25 ms when idle: cheaper than NOTIFY in every
-producer's transaction, and it never misses a late commit.
+producer's transaction, and it never misses a late commit. A round that took long is followed by a longer rest, so that
+under load more goes into each round and most of the machine is left to the work itself.
 """
 
 from __future__ import annotations
@@ -87,8 +88,10 @@ class Dispatcher:
                 if time.monotonic() - looked > LANES:
                     self.wake_lanes(leadership)
                     looked = time.monotonic()
-                sent = self.round(leadership)
-                pause = SHORTEST if sent else min(pause * 1.5, LONGEST)
+                began = time.monotonic()
+                busy = self.round(leadership) > 0
+                rest = 2 * (time.monotonic() - began)
+                pause = min(max(SHORTEST, rest) if busy else pause * 1.5, LONGEST)
                 self.publisher.idle(0)
                 stop.wait(pause)
             except BrokerUnavailable as error:
@@ -97,7 +100,7 @@ class Dispatcher:
 
     def round(self, leadership: Leadership) -> int:
         """Send one batch of what is due; returns how many the broker confirmed."""
-        with leadership.transaction() as connection:
+        with leadership.transaction(plan_once=True) as connection:
             due = dispatch.due(connection, in_flight=self.in_flight, limit=BATCH)
         if not due:
             return 0
@@ -107,7 +110,7 @@ class Dispatcher:
             TROUBLED.inc(len(receipt.troubled))
             log.warning("commands_not_confirmed", count=len(receipt.troubled), returned=len(receipt.returned))
         if confirmed:
-            with leadership.transaction() as connection:
+            with leadership.transaction(plan_once=True) as connection:
                 dispatch.sent(connection, confirmed, resend=self.resend)
             for command in confirmed:
                 SENT.labels(command.queue).inc()

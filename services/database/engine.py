@@ -95,11 +95,18 @@ class Database:
         self.close()
 
 
-def begin(connection: Connection, tenant: str) -> None:
-    """Begin the transaction and name its tenant, in one round trip. `connection` has none open on the server."""
+def begin(connection: Connection, tenant: str, *, plan_once: bool = False) -> None:
+    """Begin the transaction and name its tenant, in one round trip. `connection` has none open on the server.
+
+    `plan_once`: keep the plan of a prepared statement, whatever its values; for statements of which no value changes
+    the plan, and that are asked too often to be planned anew.
+    """
     session: psycopg.Connection[object] = connection.connection.driver_connection  # type: ignore[assignment]  # the dialect's
     named = Escaping(session.pgconn).escape_literal(tenant.encode())
-    done = session.pgconn.exec_(b"BEGIN; SELECT set_config('algasync.tenant', %b, true)" % bytes(named))
+    plans = b"SET LOCAL plan_cache_mode = force_generic_plan; " if plan_once else b""
+    done = session.pgconn.exec_(
+        b"BEGIN; %bSELECT set_config('algasync.tenant', %b, true)" % (plans, bytes(named))
+    )
     if done.status != ExecStatus.TUPLES_OK:
         scope(connection, tenant)  # meets the same trouble, and raises it in SQLAlchemy's words
 

@@ -27,10 +27,10 @@ class Leadership:
         self._connection = connection
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """A transaction across all tenants on the leader's own connection."""
+    def transaction(self, *, plan_once: bool = False) -> Iterator[Connection]:
+        """A transaction across all tenants on the leader's own connection; `plan_once` as in `engine.begin`."""
         with self._connection.begin():
-            begin(self._connection, ALL_TENANTS)
+            begin(self._connection, ALL_TENANTS, plan_once=plan_once)
             yield self._connection
 
 

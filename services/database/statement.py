@@ -28,6 +28,11 @@ class Statement:
     def __init__(self, text: str) -> None:
         self._text = _VALUE.sub(r"%(\1)s", text.replace("%", "%%")).encode()
 
+    @property
+    def sql(self) -> str:
+        """The text as psycopg wants it, with values as `%(name)s`."""
+        return self._text.decode()
+
     def all(self, connection: Connection, values: Mapping[str, Any]) -> list[Row]:
         """Every row."""
         return self._send(connection, values).fetchall()

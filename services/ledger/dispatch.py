@@ -13,11 +13,13 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from services.database.statement import Statement
+
 # A loose index scan finds the companies with due work without walking their backlog; then at most `room` rows
 # a company are read, lane by lane. Paused companies, and those whose limiter has no slot within two seconds,
 # keep their rows for later instead of filling the workers' prefetch. The local lane (3) needs no calls: it has
 # room of its own and no limiter, so that what comes in and what goes out never wait for each other.
-_DUE = text(
+_DUE = Statement(
     """
     WITH RECURSIVE busy AS (
       (SELECT company_id FROM operation WHERE state IN ('queued', 'scheduled') AND company_id IS NOT NULL
@@ -54,7 +56,7 @@ _DUE = text(
      LIMIT :limit
     """
 )
-_SENT = text(
+_SENT = Statement(
     """UPDATE operation SET state = 'queued', dispatched_at = clock_timestamp(), updated_at = clock_timestamp(),
               due_at = clock_timestamp() + CAST(:resend AS interval)
         WHERE operation_id = ANY (CAST(:ids AS uuid[])) AND state IN ('queued', 'scheduled')
@@ -79,7 +81,7 @@ def due(connection: Connection, *, in_flight: int, limit: int) -> list[Command]:
 
     Only one dispatcher works at a time (it holds a leader lock), so rows need no lock here: taking decides.
     """
-    return [Command(*row) for row in connection.execute(_DUE, {"in_flight": in_flight, "limit": limit})]
+    return [Command(*row) for row in _DUE.all(connection, {"in_flight": in_flight, "limit": limit})]
 
 
 def sent(connection: Connection, commands: Sequence[Command], *, resend: timedelta) -> None:
@@ -89,7 +91,7 @@ def sent(connection: Connection, commands: Sequence[Command], *, resend: timedel
     """
     if commands:
         ids = [command.operation_id for command in commands]
-        connection.execute(_SENT, {"ids": ids, "resend": resend})
+        _SENT.run(connection, {"ids": ids, "resend": resend})
 
 
 def resend_all(connection: Connection) -> int:

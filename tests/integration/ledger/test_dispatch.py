@@ -111,8 +111,8 @@ def test_due_work_is_found_without_walking_the_backlog(ledger: Database) -> None
         operation(connection, company_id)
         connection.execute(text("ANALYZE operation"))
         plan = "\n".join(
-            connection.execute(
-                text("EXPLAIN (ANALYZE, BUFFERS) " + dispatch._DUE.text), {"in_flight": 8, "limit": 100}
+            connection.exec_driver_sql(
+                "EXPLAIN (ANALYZE, BUFFERS) " + dispatch._DUE.sql, {"in_flight": 8, "limit": 100}
             ).scalars()
         )
         scans = Counter(
