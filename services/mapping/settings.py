@@ -97,7 +97,9 @@ class Settings(BaseModel):
         False, ("tenant", "company"), "Write changed client fields to linked QuickBooks customers."
     )
     tax_mode: Literal["psa", "quickbooks"] = _setting(
-        "psa", ("tenant", "company"), "Whose tax a document carries when it does not say so itself."
+        "psa",
+        ("tenant", "company"),
+        "Who computes tax: the PSA, or QuickBooks, to which the PSA then sends drafts. A document's own word counts.",
     )
     refunds: Literal["exception", "expense"] = _setting(
         "exception",

@@ -29,7 +29,7 @@ from services.mapping.mappings import lookup
 from services.onboarding import choices, plan
 from services.onboarding.plan import Finding, Step
 from services.outbound import books as books_
-from services.outbound import closed_books, forms, marker
+from services.outbound import closed_books, forms, marker, new_customers
 from services.outbound.books import Books
 from services.outbound.forms import CREDIT_MEMO, INVOICE, Form
 
@@ -134,6 +134,8 @@ def _checked(connection: Connection, tenant: str, kind: Kind, data: Mapping[str,
     mappings = lookup(connection, company_id, set(forms.keys(billed, books)))
     mark = marker.of(tenant, company_id, kind, billed.id)
     wire, wrong = forms.build(form, billed, books, mappings, mark)
+    if new_customers.wanted(books):  # then it is created before the document
+        wrong = [one for one in wrong if one.code != new_customers.MISSING]
     findings = tuple(Finding(one.code, one.where, one.what, one.fix) for one in wrong)
     ages = catalog.ages(connection, company_id)
     findings += tuple(_unusable(connection, books, billed, wire, set(ages)))

@@ -14,13 +14,14 @@ from messages.invoices import Document as Billed
 from services.ledger import links
 from services.ledger.links import Link
 from services.ledger.operations import Operation
-from services.ledger.ports import Adopt, Fail, Found, Look, Prepared, Send, Settled, Skip
+from services.ledger.ports import Adopt, Fail, Found, Hold, Look, Prepared, Send, Settled, Skip
 from services.mapping.mappings import lookup
 from services.outbound import (
     announcements,
     closed_books,
     dossiers,
     forms,
+    new_customers,
     revisions,
     totals,
     troubles,
@@ -91,7 +92,7 @@ class ExportForm(OutboundHandler):
 
     def _body(
         self, connection: Connection, operation: Operation, dossier: Dossier, billed: Billed, books: Books
-    ) -> tuple[dict[str, Any], Fail | None]:
+    ) -> tuple[dict[str, Any], Fail | Hold | None]:
         """The wire body, and everything that keeps it from being sent."""
         mappings = lookup(connection, books.company_id, set(forms.keys(billed, books)))
         dated, remark = closed_books.dated(operation, billed.invoice_date)
@@ -102,6 +103,9 @@ class ExportForm(OutboundHandler):
         )
         if kept is not None:
             del wire["PrivateNote"]  # it says why the date is another
+        held = new_customers.hold(connection, operation, billed, books, findings)
+        if held is not None:
+            return wire, held
         if findings:
             return wire, Fail(
                 problem(

@@ -9,6 +9,7 @@ from services.ledger.ports import Handler
 from services.outbound.apply_credit import ApplyCredit
 from services.outbound.change_due_date import CHANGE_DUE_DATE
 from services.outbound.compute_tax import COMPUTE_TAX
+from services.outbound.create_customer import CreateCustomer
 from services.outbound.export_form import EXPORT_CREDIT_MEMO, EXPORT_INVOICE
 from services.outbound.export_payment import ExportPayment
 from services.outbound.push_customer import PushCustomer
@@ -30,6 +31,7 @@ _ALL: tuple[Handler, ...] = (
     VoidInvoice(),
     VoidCreditMemo(),
     ReversePayment(),
+    CreateCustomer(),
     PushCustomer(),
     WRITE_OFF,
     Unsupported(),
