@@ -221,10 +221,13 @@ class Histories(RuleBasedStateMachine):
         if due:
             self.bench.run(due[0])
 
-    @rule(kind=st.sampled_from(FAULTS), skip=st.integers(0, 2))
-    def fail(self, kind: str, skip: int) -> None:
-        """One of the next calls fails."""
+    @rule(kind=st.sampled_from(FAULTS), skip=st.integers(0, 2), pick=PICK)
+    def fail(self, kind: str, skip: int, pick: int) -> None:
+        """One of the next calls fails; there are some."""
         self.bench.trouble(kind, realm=self.bench.realm, method="POST", skip=skip, times=1)
+        while self.mail:
+            self.deliver(pick, 6)
+        self.work(pick, 8)
 
     @rule()
     def disconnect(self) -> None:
@@ -266,6 +269,10 @@ class Histories(RuleBasedStateMachine):
         """Everything arrives, faults end, and both books are compared."""
         while self.mail:
             self.bench.intake.take_over(self.mail.pop())
+        for kind in FAULTS:
+            self.bench.trouble(kind, realm=self.bench.realm, method="POST", probability=0.2, times=3)
+        for pick in range(3):
+            self.work(pick, 50)
         self.bench.no_more_troubles()
         self.bench.expire_leases()
         self.bench.reconnect()
