@@ -6,7 +6,10 @@ from datetime import date, timedelta
 
 from services.inbound import resolutions
 from services.inbound.reconcile.period import Period
-from tests.support.exporting import TENANT, applied, credit_note, voided
+from services.outbound import csv_handover
+from services.outbound.csv_handover import Selection
+from tests.support.exporting import TENANT, applied, credit_note, payment, voided
+from tests.support.ledger import company
 from tests.support.reconcile import ReconcileBench, keys
 
 
@@ -214,3 +217,59 @@ def test_a_period_cuts_both_books_at_the_same_day(books: ReconcileBench) -> None
     assert books.clean(Period.between(None, date(2026, 9, 29))).totals.ours == 0
     later = made.period.ends + timedelta(days=1)
     assert books.clean(Period.between(later, later)).totals.ours == 13500
+
+
+def test_documents_handed_over_as_csv(books: ReconcileBench) -> None:
+    """Before the import they are on their way; imported they match by everything that identifies them."""
+    books.set("auto_sync", False, "tenant")
+    books.bill("inv-1", net=10000)
+    books.bill("inv-2", net=5000)
+    with books.fleet.transaction(TENANT) as connection:
+        october = Selection(date(2026, 10, 1), date(2026, 10, 31))
+        csv_handover.hand_over(connection, TENANT, october, actor="controller")
+    assert keys(books.clean().listed("timing")) == ["invoice/inv-1", "invoice/inv-2"]
+    books.native(100.0, TxnDate="2026-10-31", DocNumber="INV-1")
+    made = books.clean()
+    assert keys(made.listed("timing")) == ["invoice/inv-2"]
+    (matched,) = made.listed("matched")
+    assert (matched.key, matched.difference) == ("invoice/inv-1", 0)
+    assert "not linked" in matched.why
+    books.native(50.0, TxnDate="2026-10-31", DocNumber="INV-2", CustomerRef={"value": "3"})
+    assert keys(books.clean().listed("timing")) == ["invoice/inv-2"]  # somebody else's invoice of that number
+
+
+def test_a_billing_profile_is_a_sub_customer(books: ReconcileBench) -> None:
+    """Documents of a profile that bills for itself are on its sub-customer; the parent's payment pays them."""
+    body = {"DisplayName": "Cool Cars West", "Job": True, "ParentRef": {"value": "2"}, "BillWithParent": True}
+    sub = books.bookkeeper("create", entity="Customer", body=body)["Id"]
+    books.map("billing_profile", "west", sub)
+    profile = {"id": "west", "name": "West", "bills_separately": True, "parent": "cl-1"}
+    books.invoice("inv-1", 10000, billing_profile=profile)
+    books.invoice("inv-2", 5000)
+    books.pay("pay-1", 12000, {"inv-1": 8000, "inv-2": 4000})
+    made = books.clean()
+    assert (made.counts["matched"], made.totals.ours, made.totals.quickbooks) == (3, 3000, 3000)
+
+
+def test_a_payment_entered_on_both_sides(books: ReconcileBench) -> None:
+    """While a person is asked whether it is one payment, it is an open exception; linked it is one, and matches."""
+    there = books.invoice("inv-1", 10000)
+    paid = books.receive("60.00", {there: "60.00"})
+    books.say("payment.recorded", payment("pay-1", ("inv-1", 6000), date="2026-11-02"), settle=False)
+    books.poll()
+    asked = books.clean()
+    assert asked.totals.ours == asked.totals.quickbooks == 4000
+    assert asked.counts["open_exceptions"] == 2
+    books.decide(books.last_of("Payment", paid), "same:pay-1")
+    linked = books.clean()
+    assert (linked.counts["matched"], linked.counts["open_exceptions"]) == (2, 0)
+
+
+def test_two_companies_have_a_statement_each(books: ReconcileBench) -> None:
+    """What is in, or on its way to, another company is not on this one's statement."""
+    with books.fleet.transaction(TENANT) as connection:
+        company(connection, TENANT, default=False, realm="9341450000000099")
+    books.invoice("inv-1", 10000)
+    books.bill("inv-2", net=5000, target_company="9341450000000099")
+    made = books.clean()
+    assert [item.key for item in made.items] == ["invoice/inv-1"]
