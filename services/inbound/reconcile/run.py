@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from typing import Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -32,6 +33,10 @@ from services.psa.pages import page
 from services.quickbooks.errors import QuickBooksError
 from services.quickbooks.query import PAGE
 
+PATIENCE: Final = 300
+"""Seconds that matching may take between two questions to the database. Nothing is locked meanwhile."""
+
+_UNHURRIED = text("SELECT set_config('idle_in_transaction_session_timeout', :patience, true)")
 _HORIZON = text(
     """SELECT coalesce(f.begins_at, c.connected_at) AS begins, coalesce(f.cursor, c.connected_at) AS seen_until
          FROM company c LEFT JOIN change_feed f USING (company_id) WHERE c.company_id = :company"""
@@ -139,11 +144,12 @@ def _matched(database: Database, company: Company, taken: Taken) -> tuple[list[I
 
 @contextmanager
 def _snapshot(database: Database, tenant: str) -> Iterator[Connection]:
-    """One moment of the database for all that is read of it."""
+    """One moment of the database for all that is read of it; matching a large book takes its time in between."""
     with database.engine.connect() as fresh:
         connection = fresh.execution_options(isolation_level="REPEATABLE READ")
         with connection.begin():
             scope(connection, tenant)
+            connection.execute(_UNHURRIED, {"patience": f"{PATIENCE}s"})
             yield connection
 
 
