@@ -83,5 +83,23 @@ TYPES: Final = (
         "A message cannot be read, or keeps ending the worker that takes it.",
         "the event is taken over after all, or its letter is discarded",
     ),
+    Type(
+        "accounting_sync_webhook_disabled",
+        "a subscription, or the mail of notices",
+        "Nothing has arrived at a destination for a day.",
+        "the subscription is resumed or deleted; for mail, the next one that is taken",
+    ),
+    Type(
+        "accounting_sync_webhook_event_refused",
+        "a delivery",
+        "A receiver refuses one event while it takes others.",
+        "the delivery is replayed and arrives",
+    ),
+    Type(
+        "accounting_sync_payment_not_recorded",
+        "a payment",
+        "A payment made in QuickBooks is not in AlgaPSA as it should be, and its REST API cannot bring it there.",
+        "the books are mended by hand and the delivery is replayed, or a later event finds them right",
+    ),
 )
 NAMES: Final = tuple(one.name for one in TYPES)

@@ -7,9 +7,9 @@ from uuid import UUID
 from services.exceptions.desk import Subject
 from services.ledger.ports import Problem
 
-DISABLED = "webhook_disabled"
-REFUSED = "webhook_event_refused"
-NOT_RECORDED = "algapsa_payment_not_recorded"
+DISABLED = "accounting_sync_webhook_disabled"
+REFUSED = "accounting_sync_webhook_event_refused"
+NOT_RECORDED = "accounting_sync_payment_not_recorded"
 
 _KINDS = {"webhook": "Webhook", "algapsa": "Recording payments in AlgaPSA", "mail": "Mail"}
 
