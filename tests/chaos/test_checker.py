@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -16,14 +17,17 @@ import outbox
 from services.cli import parts
 from services.cli.arena import Arena
 from services.cli.chaos import checker, evidence, history
+from services.cli.chaos.bookkeeper import Bookkeeper
 from services.cli.chaos.checker import Verdict
 from services.cli.chaos.evidence import Books
-from services.cli.chaos.history import Expected, History
+from services.cli.chaos.history import Expected, History, Receipt
+from services.cli.stage import Tenant
 from services.configuration import Configuration
 from services.connections.vault import Vault
 from services.database import to_driver_url
 from services.database.engine import ALL_TENANTS
 from services.exceptions import upkeep
+from services.inbound import schedule
 from services.ledger import dispatch
 from tests.support.sandbox import Sandbox
 
@@ -65,8 +69,9 @@ class Settled:
                 ).scalar_one()
             fleet.intake.take_over(body.encode())
             self._carry_out(fleet)
+        received = self._receive(fleet, arena, Tenant(TENANT, REALM, company_id))
         self._tidy_up(fleet)
-        self.books = {TENANT: evidence.books(arena, REALM, company_id)}
+        self.books = {TENANT: evidence.books(arena, REALM, company_id, received)}
         fleet.close()
 
     @staticmethod
@@ -80,6 +85,21 @@ class Settled:
                 return
             for command in due:
                 fleet.runner.run(command.operation_id, command.attempt)
+
+    def _receive(self, fleet: parts.Parts, arena: Arena, tenant: Tenant) -> dict[str, Receipt]:
+        """What the bookkeeper does, and what becomes of it."""
+        chance = random.Random(11)
+        keeper = Bookkeeper(fleet.database, arena, {TENANT: tenant}, self.history.receipts, chance)
+        while not keeper.done:
+            with fleet.database.transaction(ALL_TENANTS) as connection:
+                schedule.open_due(connection)
+            self._carry_out(fleet)
+            keeper.turn()
+        keeper.ask()
+        with fleet.database.transaction(ALL_TENANTS) as connection:
+            schedule.open_due(connection)
+        self._carry_out(fleet)
+        return keeper.received(TENANT)
 
     @staticmethod
     def _tidy_up(fleet: parts.Parts) -> None:
@@ -258,7 +278,7 @@ def test_an_unexpected_failure(settled: Settled) -> None:
 def test_a_success_that_should_have_been_a_persons(settled: Settled) -> None:
     """An effect that nobody can carry out was called done."""
     found = settled.check(
-        "UPDATE operation SET state = 'succeeded', finished_at = now() WHERE kind = 'unsupported'"
+        "UPDATE operation SET state = 'succeeded', finished_at = now() WHERE kind = 'write_off'"
     )
     assert Verdict.SILENT in found
 
@@ -412,6 +432,33 @@ def test_a_strangers_document(settled: Settled) -> None:
         return books
 
     assert settled.check(books=add) == {Verdict.WRONG: {"Invoice/99999"}}
+
+
+def test_money_that_billing_was_told_otherwise(settled: Settled) -> None:
+    """Received in QuickBooks and never told, told twice, told by another amount, or told and not taken back."""
+    received = settled.books[TENANT].received
+    stays = next(id_ for id_, receipt in received.items() if receipt.final)
+    gone = next(id_ for id_, receipt in received.items() if receipt.gone)
+    of = "body::jsonb #>> '{data,quickbooks_id}' = :payment AND type LIKE 'payment.%'"
+    never = settled.check(f"DELETE FROM accounting_event WHERE {of}", payment=stays)
+    assert never == {Verdict.LOST: {f"receipt/{received[stays].invoice_id}"}}
+    twice = settled.check(
+        f"""INSERT INTO accounting_event
+            SELECT 0, tenant_id, gen_random_uuid(), type, subject, sequence, body, recorded_at
+              FROM accounting_event WHERE {of} AND type = 'payment.received.v1' LIMIT 1""",
+        payment=stays,
+    )
+    assert twice == {Verdict.DOUBLED: {f"receipt/{received[stays].invoice_id}"}}
+    still = settled.check(
+        f"DELETE FROM accounting_event WHERE {of} AND type = 'payment.withdrawn.v1'", payment=gone
+    )
+    assert still == {Verdict.LOST: {f"receipt/{received[gone].invoice_id}"}}
+
+    def other(books: Books) -> Books:
+        receipt = received[stays]
+        return replace(books, received=dict(books.received) | {stays: replace(receipt, amounts=(1,))})
+
+    assert settled.check(books=other) == {Verdict.WRONG: {f"receipt/{received[stays].invoice_id}"}}
 
 
 def test_an_older_version_after_a_newer_one(settled: Settled) -> None:

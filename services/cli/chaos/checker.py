@@ -14,8 +14,8 @@ from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
-from services.cli.chaos.evidence import Books, Ledger, LinkRow, OperationRow
-from services.cli.chaos.history import Emission, Expected, History
+from services.cli.chaos.evidence import Books, Ledger, LinkRow, OperationRow, ToldMoney
+from services.cli.chaos.history import Emission, Expected, History, Receipt
 from services.outbound import marker
 
 _ENTITY: Final = {
@@ -80,6 +80,9 @@ class _Check:
         self._links: dict[Key, LinkRow] = {
             (one.tenant, one.kind, one.document_id): one for one in ledger.links
         }
+        self._money: dict[tuple[str, str], list[ToldMoney]] = defaultdict(list)  # by tenant and payment
+        for fact in ledger.money:
+            self._money[fact.tenant, fact.quickbooks_id].append(fact)
         self._last_event: dict[Key, UUID] = {}
         for one in history.all:
             self._last_event[one.tenant, one.kind, one.subject] = one.event_id
@@ -90,6 +93,8 @@ class _Check:
         yield from self._leftovers()
         for tenant, books in self._books.items():
             yield from self._company(tenant, books)
+            for payment_id, receipt in books.received.items():
+                yield from self._receipt(receipt, self._money[tenant, payment_id], payment_id)
         yield from self._order()
 
     # --- every event ------------------------------------------------------------------------------------
@@ -178,7 +183,7 @@ class _Check:
         for entity, objects in books.objects.items():
             for raw in objects:
                 ours = [marks[mark] for mark in _marks(raw) if mark in marks]
-                if not ours:
+                if not ours and not (entity == "Payment" and raw["Id"] in books.received):
                     said = f"{entity} {raw['Id']} ({raw.get('DocNumber', '')}) is nothing that this tenant billed"
                     yield Finding(Verdict.WRONG, tenant, f"{entity}/{raw['Id']}", None, said)
                 for one in ours:
@@ -189,6 +194,21 @@ class _Check:
             for mark in _marks(versions[0]):
                 if mark in marks and entity == _ENTITY[marks[mark].kind]:
                     yield from self._versions(marks[mark], f"{entity} {id_}", versions)
+
+    def _receipt(self, receipt: Receipt, told: Sequence[ToldMoney], payment_id: str) -> Iterator[Finding]:
+        """What billing was told of money that a bookkeeper received, against what became of it."""
+
+        def found(verdict: Verdict, said: str) -> Finding:
+            return Finding(verdict, receipt.tenant, f"receipt/{receipt.invoice_id}", None, said)
+
+        if sum(fact.type == "payment.received.v1" for fact in told) > 1:
+            yield found(Verdict.DOUBLED, f"billing was told more than once that Payment {payment_id} came in")
+        believed = told[-1].amount if told and told[-1].invoice_id == receipt.invoice_id else 0
+        if not told and receipt.final:
+            yield found(Verdict.LOST, f"billing never heard of Payment {payment_id}")
+        elif believed != receipt.final:
+            said = f"billing was last told that Payment {payment_id} puts {believed} cents on it; QuickBooks has "
+            yield found(Verdict.LOST if receipt.gone else Verdict.WRONG, f"{said}{receipt.final}")
 
     def _document(self, expected: Expected, there: Sequence[Raw]) -> Iterator[Finding]:
         key = (expected.tenant, expected.kind, expected.document_id)

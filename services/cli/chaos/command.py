@@ -65,6 +65,7 @@ def chaos(
                 **{str(verdict): found[verdict] for verdict in Verdict},
                 "seed": chosen,
                 "events": outcome.events,
+                "payments_received": outcome.received,
                 "seconds": seconds,
                 "kills_by_role": outcome.kills,
                 "kills_by_boundary": outcome.boundaries,
@@ -97,6 +98,7 @@ def _print(outcome: Outcome, found: Counter[str], seed: int, seconds: float) -> 
         [
             ("documents", outcome.documents),
             ("events", outcome.events),
+            ("payments received in QuickBooks", outcome.received),
             ("kills", f"{outcome.kills.total()} ({_listed(outcome.kills)})"),
             ("at boundaries", _listed(outcome.boundaries)),
             ("not reached", _listed(outcome.not_reached)),

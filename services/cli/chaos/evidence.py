@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from services.cli.arena import Arena
+from services.cli.chaos.history import Receipt
 
 ENTITIES: Final = ("Invoice", "CreditMemo", "Payment")
 
@@ -100,6 +101,16 @@ class Violation(NamedTuple):
     what: str
 
 
+class ToldMoney(NamedTuple):
+    """A fact about a payment in QuickBooks that went out to billing: how much it puts on an invoice now."""
+
+    tenant: str
+    quickbooks_id: str
+    type: str
+    invoice_id: str | None
+    amount: int
+
+
 @dataclass(frozen=True, slots=True)
 class Ledger:
     """Our side."""
@@ -113,15 +124,20 @@ class Ledger:
     steps: list[Step]
     violations: list[Violation]
     broken_timelines: list[tuple[str, str, str]]
+    money: list[ToldMoney]  # in the order in which billing was told
 
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """One company: its objects by entity, and every version that its invoices and credit memos have had."""
+    """One company: its objects by entity, and every version that its invoices and credit memos have had.
+
+    `received` are the payments that its bookkeeper received, by their ids.
+    """
 
     company_id: UUID
     objects: Mapping[str, list[dict[str, Any]]]
     versions: Mapping[tuple[str, str], list[dict[str, Any]]]
+    received: Mapping[str, Receipt] = field(default_factory=dict)
 
 
 def ledger(connection: Connection) -> Ledger:
@@ -140,17 +156,19 @@ def ledger(connection: Connection) -> Ledger:
         [Step(*row) for row in rows(_STEPS)],
         [Violation(*row) for row in rows(_VIOLATIONS)],
         [(row[0], row[1], row[2]) for row in rows(_BROKEN)],
+        [ToldMoney(*row) for row in rows(_MONEY)],
     )
 
 
-def books(arena: Arena, realm: str, company_id: UUID) -> Books:
+def books(arena: Arena, realm: str, company_id: UUID, received: Mapping[str, Receipt]) -> Books:
     """Read a company's side, over the sandbox's control port."""
     versions: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for entity in ENTITIES:
         for change in arena.history(realm, entity):
             if change["body"] is not None:
                 versions.setdefault((entity, change["id"]), []).append(change["body"])
-    return Books(company_id, {entity: arena.objects(realm, entity) for entity in ENTITIES}, versions)
+    objects = {entity: arena.objects(realm, entity) for entity in ENTITIES}
+    return Books(company_id, objects, versions, received)
 
 
 _OUTBOX: Final = "SELECT event_id, tenant_id, exchange, published_at IS NOT NULL FROM outbox_event"
@@ -178,6 +196,12 @@ _STEPS: Final = """
     SELECT t.tenant_id, t.subject_kind, t.subject_id, t.position, o.revision
       FROM timeline t JOIN operation o ON o.operation_id = (t.details ->> 'operation_id')::uuid
      WHERE t.action IN ('succeeded', 'adopted') ORDER BY 1, 2, 3, 4
+"""
+_MONEY: Final = """
+    SELECT tenant_id, data ->> 'quickbooks_id', type, share ->> 'invoice_id', coalesce((share ->> 'amount')::bigint, 0)
+      FROM (SELECT tenant_id, type, position, body::jsonb -> 'data' AS data FROM accounting_event) e
+      LEFT JOIN LATERAL jsonb_array_elements(data #> '{payment,allocations}') AS share ON true
+     WHERE type IN ('payment.received.v1', 'payment.changed.v1', 'payment.withdrawn.v1') ORDER BY position
 """
 _VIOLATIONS: Final = "SELECT tenant_id, operation_id, violation FROM liveness_violation"
 _BROKEN: Final = """

@@ -6,19 +6,23 @@ import random
 import time
 from collections import deque
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 from sqlalchemy import Row, text
 
 from services.cli.chaos import checker, evidence, history, killer
 from services.cli.chaos.bad_day import BadDay
+from services.cli.chaos.bookkeeper import Bookkeeper
 from services.cli.chaos.outcome import Outcome, Watch
 from services.cli.chaos.producer import Producer
 from services.cli.chaos.proxy import Proxy
 from services.cli.crew import ROLES
 from services.cli.stage import Stage, open_stage
 from services.database.engine import ALL_TENANTS
+from services.inbound import schedule
 
 TENANTS: Final = 6
 PATIENCE: Final = 90.0  # seconds in which something must move until all is settled
@@ -57,6 +61,7 @@ class Run:
 
     def __init__(self, plan: Plan, watch: Watch) -> None:
         self._chance = random.Random(plan.seed)  # noqa: S311 - repeatable by seed
+        self._keepers_chance = random.Random(plan.seed + 1)  # noqa: S311 - a thread of its own, repeatable all the same
         self._blows = killer.blows(plan.kills, self._chance)
         aimed = sum(blow.boundary is not None for blow in self._blows)
         self._names = [f"chaos-{number}" for number in range(1, TENANTS + 1)]
@@ -80,14 +85,19 @@ class Run:
             stage.crew.start(*ROLES)
             stage.crew.ready()
             producer = Producer(stage.database, self._history.emissions)
+            keeper = Bookkeeper(
+                stage.database, stage.arena, stage.tenants, self._history.receipts, self._keepers_chance
+            )
             producer.start()
+            keeper.start()
             try:
                 self._work(stage, proxy, producer)
-                self._settle(stage, producer)
+                self._settle(stage, producer, keeper)
             finally:
                 producer.stop()
+                keeper.stop()
             self._say("comparing both books")
-            self._compare(stage)
+            self._compare(stage, keeper)
         return self.outcome
 
     def _work(self, stage: Stage, proxy: Proxy, producer: Producer) -> None:
@@ -116,24 +126,45 @@ class Run:
         self._say("")
         return seen
 
-    def _settle(self, stage: Stage, producer: Producer) -> None:
+    def _settle(self, stage: Stage, producer: Producer, keeper: Bookkeeper) -> None:
         """Wait until all is settled, or nothing has moved for long."""
         self._say("waiting until all is settled")
         before, moved = None, time.monotonic()
+        asked: dict[UUID, datetime] = {}
         while time.monotonic() - moved < PATIENCE:
             if producer.failure is not None:
                 raise producer.failure
+            if keeper.failure is not None:
+                raise keeper.failure
+            if keeper.done and not asked:
+                asked = self._ask(stage)
+            read = bool(asked) and self._answered(stage, asked)
             now = self._look(stage)
-            if now.applied == self.outcome.events and not (now.open or now.outbox or now.unlettered):
+            still = now.open or now.outbox or now.unlettered
+            if read and now.applied == self.outcome.events and not still:
                 return
             if now != before:
                 before, moved = now, time.monotonic()
             time.sleep(_LOOK)
         self._say(f"nothing has moved for {PATIENCE:g} s")
 
-    def _compare(self, stage: Stage) -> None:
+    def _ask(self, stage: Stage) -> dict[UUID, datetime]:
+        """Have every company read what its bookkeeper did last; since when, by company."""
+        with stage.database.transaction(ALL_TENANTS) as connection:
+            companies = [tenant.company_id for tenant in stage.tenants.values()]
+            return {company_id: schedule.ask(connection, company_id, "chaos") for company_id in companies}
+
+    def _answered(self, stage: Stage, asked: dict[UUID, datetime]) -> bool:
+        with stage.database.transaction(ALL_TENANTS) as connection:
+            return all(
+                schedule.answer(connection, company_id, since) is not None
+                for company_id, since in asked.items()
+            )
+
+    def _compare(self, stage: Stage, keeper: Bookkeeper) -> None:
+        self.outcome.received = sum(len(keeper.received(name)) for name in stage.tenants)
         books = {
-            name: evidence.books(stage.arena, tenant.realm, tenant.company_id)
+            name: evidence.books(stage.arena, tenant.realm, tenant.company_id, keeper.received(name))
             for name, tenant in stage.tenants.items()
         }
         with stage.database.transaction(ALL_TENANTS) as connection:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import count
-from typing import Any, Final
+from typing import Any, Final, Literal
 from uuid import UUID
 
 CLIENTS: Final = {"cl-1": "1", "cl-2": "2", "cl-3": "3"}
@@ -59,16 +59,38 @@ class Expected:
         return self.revisions[-1]
 
 
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Money that a bookkeeper receives in QuickBooks on an invoice.
+
+    `amounts` are cents, the first and after every correction; `gone` is how it ends, unless it stands.
+    """
+
+    tenant: str
+    client: str
+    invoice_id: str
+    amounts: tuple[int, ...]
+    gone: Literal["", "void", "delete"] = ""
+    date: str = _DAY
+
+    @property
+    def final(self) -> int:
+        """What is left of it in the end."""
+        return 0 if self.gone else self.amounts[-1]
+
+
 @dataclass(slots=True)
 class History:
     """All events in the order in which they are emitted, and all documents by (tenant, kind, id).
 
-    `spare` are plain invoices, one event each, to be emitted whenever somebody wants one of a tenant.
+    `spare` are plain invoices, one event each, to be emitted whenever somebody wants one of a tenant; `receipts` is
+    what happens in QuickBooks meanwhile.
     """
 
     emissions: list[Emission] = field(default_factory=list)
     documents: dict[tuple[str, str, str], Expected] = field(default_factory=dict)
     spare: dict[str, list[Emission]] = field(default_factory=dict)
+    receipts: list[Receipt] = field(default_factory=list)
 
     @property
     def all(self) -> Iterator[Emission]:
@@ -100,6 +122,7 @@ class _Teller:
             (self._credit_taken_back, 4),
             (self._late_mapping, 2),
             (self._by_hand, 2),
+            (self._received, 10),
         ]
 
     def tell(self, documents: int, spare: int) -> History:
@@ -215,6 +238,20 @@ class _Teller:
             first,
             self._event(tenant, "invoice.written_off.v1", "invoice", written_off, person=True),
         ]
+
+    def _received(self, tenant: str) -> list[Emission]:
+        invoice, first = self._invoice(tenant)
+        parts = [self._chance.choice((1, 2, 3)) for _ in range(self._chance.randint(1, 3))]
+        receipt = Receipt(
+            tenant,
+            first.data["client"]["id"],
+            invoice.document_id,
+            tuple(first.data["total"] // part for part in parts),
+            self._chance.choice(("", "", "void", "delete")),
+        )
+        self._history.receipts.append(receipt)
+        invoice.open -= _dollars(receipt.final)
+        return [first]
 
     def _maybe_swapped(self, told: list[Emission]) -> list[Emission]:
         """Sometimes what depends on the others is told first; it waits for them."""

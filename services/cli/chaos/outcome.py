@@ -26,6 +26,7 @@ class Outcome:
     fell: Counter[str] = field(default_factory=Counter)
     wipes: int = 0
     cuts: int = 0
+    received: int = 0  # payments that bookkeepers received in QuickBooks
     done: int = 0  # operations, as the last look saw them
     findings: list[Finding] = field(default_factory=list)
 
