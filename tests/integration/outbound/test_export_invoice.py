@@ -376,3 +376,10 @@ def test_healthy_work_breaks_no_invariant(workbench: Workbench) -> None:
         assert sweep.violations(connection) == {}
         operation = read(connection, workbench.operations()[0].operation_id)
     assert operation.finished
+
+
+def test_an_invoice_over_nothing_keeps_its_number(workbench: Workbench) -> None:
+    """$0.00 is exported: a gap in the numbers would have to be explained."""
+    workbench.say("invoice.finalized", invoice("inv-1", net=0))
+    (made,) = workbench.objects()
+    assert (made["DocNumber"], made["TotalAmt"], made["Balance"]) == ("INV-1", 0.0, 0.0)
