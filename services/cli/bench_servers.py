@@ -22,15 +22,29 @@ class Servers:
 
 
 @contextmanager
-def servers() -> Iterator[Servers]:
-    """DATABASE_URL, else a private PostgreSQL in a temporary folder; and a fresh sandbox."""
+def database() -> Iterator[str]:
+    """DATABASE_URL, else a private PostgreSQL in a temporary folder, gone when it ends."""
     from deploy.local import PostgresqlServer
     from services.configuration import configuration
 
     given = configuration().database_url
+    if given:
+        yield given
+        return
     with tempfile.TemporaryDirectory(prefix="algasync-bench-") as folder:
         Path(folder).chmod(0o711)  # root's servers run under another account and must be able to pass
-        server = None if given else PostgresqlServer(Path(folder) / "postgresql")
+        server = PostgresqlServer(Path(folder) / "postgresql")
+        try:
+            server.start(dies_with_parent=True)
+            yield server.url
+        finally:
+            server.kill()
+
+
+@contextmanager
+def servers() -> Iterator[Servers]:
+    """The database, and a fresh sandbox."""
+    with database() as url:
         sandbox = subprocess.Popen(
             [sys.executable, "-m", "services.sandbox"],
             stdout=subprocess.PIPE,
@@ -38,14 +52,9 @@ def servers() -> Iterator[Servers]:
             text=True,
         )
         try:
-            if server is not None:
-                server.start(dies_with_parent=True)
             assert sandbox.stdout is not None
             told = json.loads(sandbox.stdout.readline())
-            url = server.url if server else given
             yield Servers(url, told["api"].rstrip("/"), told["control"].rstrip("/"))
         finally:
             sandbox.kill()  # its books are in memory and nobody wants them back
             sandbox.communicate()
-            if server is not None:
-                server.kill()

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from services.cli import bench_ceiling, bench_fleet, bench_onboarding, bench_poll, bench_relay
+from services.cli import (
+    bench_ceiling,
+    bench_exceptions,
+    bench_fleet,
+    bench_onboarding,
+    bench_poll,
+    bench_relay,
+)
 
 app = typer.Typer(
     no_args_is_help=True, help="Measure: what this machine does, next to baselines of the same run."
@@ -14,3 +21,4 @@ app.command("ceiling")(bench_ceiling.ceiling)
 app.command("fleet")(bench_fleet.fleet)
 app.command("onboarding")(bench_onboarding.onboarding)
 app.command("poll")(bench_poll.poll)
+app.command("exceptions")(bench_exceptions.exceptions)

@@ -48,6 +48,7 @@ _IGNORED = text(
              AND n.entity_kind = e.entity_kind AND n.entity_id = e.entity_id AND n.exception_id > e.exception_id)"""
 )
 _EMIT_AGAIN = text("SELECT letter_emit_again(:id)")
+_OPERATION_OF = text("SELECT operation_id FROM exception WHERE exception_id = :id")
 _EVENT_LETTERS = text(
     """SELECT letter_id FROM letter WHERE exception_id = :id AND event_id IS NOT NULL AND state = 'open'
         ORDER BY created_at"""
@@ -155,9 +156,10 @@ def again(connection: Connection, operation_id: UUID, actor: str, reason: str) -
 
 def retry(connection: Connection, exception_id: UUID, actor: str, reason: str) -> Retried:
     """Try again what an exception is about. Raises `Refusal` when there is nothing to retry."""
+    operation_id = connection.execute(_OPERATION_OF, {"id": exception_id}).scalar_one_or_none()
+    if operation_id is not None:
+        return Retried(again(connection, operation_id, actor, reason), [])
     found = exceptions.get(connection, exception_id)
-    if found.operation_id is not None:
-        return Retried(again(connection, found.operation_id, actor, reason), [])
     letters = connection.execute(_EVENT_LETTERS, {"id": exception_id}).scalars().all()
     steps = [replay(connection, letter_id, actor, reason) for letter_id in letters]
     sent = [UUID(step.subject) for step in steps if step.acts]

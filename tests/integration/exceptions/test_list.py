@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import typing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -121,6 +122,25 @@ def test_every_order_goes_through_the_list_once(world: World, sort: Sort) -> Non
     }
     assert seen == sorted(seen, key=keys[sort])
     assert len({one.exception_id for one in seen}) == 5
+
+
+def test_every_question_finds_its_rows_by_an_index(world: World) -> None:
+    """No order and no filter has to read the whole table, however many other tenants' exceptions it holds."""
+    world.report(id_="inv-1")
+    scans = text("SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'exception'")
+    with world.fleet.transaction(world.tenant) as connection:
+        connection.execute(text("SET LOCAL enable_seqscan = off"))
+        before = connection.execute(scans).scalar()
+        for sort in typing.get_args(Sort):
+            exceptions.page(connection, Filters(tenant=world.tenant), sort=sort)
+        for filters in (
+            Filters(tenant=world.tenant, cause="x"),
+            Filters(tenant=world.tenant, client_id="x"),
+            Filters(tenant=world.tenant, search="x"),
+            Filters(tenant=world.tenant, states=(), amount_from=1),
+        ):
+            exceptions.page(connection, filters)
+        assert connection.execute(scans).scalar() == before
 
 
 def test_search_finds_numbers_and_clients_of_documents(world: World) -> None:
