@@ -133,8 +133,7 @@ def unmapped(
     wanted = _kind(kind, "kind")
     with lists.of_company(tenant, company) as company_lists:
         stale = company_lists.have([Wanted(wanted, "")], refresh=refresh)
-        with company_lists.transaction() as connection:
-            found = rules.of(connection, tenant, company_lists.company_id, wanted)
+        found = rules.of(company_lists.database, tenant, company_lists.company_id, wanted)
     if json:
         console.result({"unmapped": found, "stale": stale})
         return

@@ -109,18 +109,15 @@ def read_lists(
         ages = catalog.ages(connection, company_id)
         ids = {(choices.LISTS[one.kind], one.external_id) for one in listed if one.external_id}
         known = catalog.find(connection, company_id, ids)
-    stale = {
-        entity
-        for one in listed
-        for entity in choices.needed(one.kind)
-        if refresh or entity not in ages or not ages[entity][1]
-    }
     now = datetime.now(UTC)
-    stale |= {
+    lists = {entity for one in listed for entity in choices.needed(one.kind)}
+    lacking = {entity for entity, id_ in ids if (entity, id_) not in known}
+    anew = {
         entity
-        for entity, id_ in ids
-        if (entity, id_) not in known and now - ages.get(entity, (now,))[0] > AGAIN
+        for entity in (lists if refresh else lacking)
+        if entity in ages and now - ages[entity][0] > AGAIN
     }
+    stale = {entity for entity in lists if entity not in ages or not ages[entity][1]} | anew
     if not stale:
         return ""
     if state != "active":

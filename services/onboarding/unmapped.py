@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from services.database import Database
 from services.mapping.mappings import Kind
 from services.onboarding import choices, suggestions
 from services.onboarding.suggestions import Ours, Suggestion
@@ -54,8 +55,19 @@ class Unmapped:
     suggestions: list[Suggestion]
 
 
-def of(connection: Connection, tenant: str, company_id: UUID, kind: Kind) -> list[Unmapped]:
-    """What of a kind is not mapped, by name. A name that the PSA listed counts before one from documents."""
+def of(database: Database, tenant: str, company_id: UUID, kind: Kind) -> list[Unmapped]:
+    """What of a kind is not mapped, by name. A name that the PSA listed counts before one from documents.
+
+    Comparing names takes its time, so no transaction is open meanwhile.
+    """
+    with database.transaction(tenant) as connection:
+        ours = _ours(connection, tenant, company_id, kind)
+        listed = choices.listed(connection, company_id, kind) if ours else []
+    found = suggestions.of(ours, listed)
+    return [Unmapped(one.key, one.name, found[one.key]) for one in ours]
+
+
+def _ours(connection: Connection, tenant: str, company_id: UUID, kind: Kind) -> list[Ours]:
     abroad = connection.execute(_COMPANY, {"company": company_id}).scalar_one() not in {"US", "USA", ""}
     values: dict[str, Any] = {"tenant": tenant, "company": company_id, "kind": kind, "days": LATELY}
     statement = f"""
@@ -72,7 +84,6 @@ def of(connection: Connection, tenant: str, company_id: UUID, kind: Kind) -> lis
          GROUP BY key ORDER BY lower(coalesce(max(name), key)), key"""  # noqa: S608 - constant parts
     if ":abroad" in statement:
         values["abroad"] = abroad
-    rows = connection.execute(text(statement), values).all()
-    ours = [Ours(row.key, row.name or row.key, row.sku) for row in rows]
-    found = suggestions.of(ours, choices.listed(connection, company_id, kind)) if ours else {}
-    return [Unmapped(row.key, row.name, found[row.key]) for row in rows]
+    return [
+        Ours(row.key, row.name or row.key, row.sku) for row in connection.execute(text(statement), values)
+    ]

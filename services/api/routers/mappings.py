@@ -304,8 +304,7 @@ def show_choices(query: Annotated[KindQuery, Query()], work: Reader) -> ChoicesT
 def show_unmapped(query: Annotated[KindQuery, Query()], work: Reader) -> AllUnmapped:
     """What documents and lists name and is not mapped, with what it may be by its name."""
     company_id, stale = _prepared(work, query.realm_id, [Wanted(str(query.kind), "")], refresh=query.refresh)
-    with work.transaction() as connection:
-        found = unmapped.of(connection, work.tenant, company_id, query.kind)
+    found = unmapped.of(work.context.database, work.tenant, company_id, query.kind)
     return AllUnmapped(data=[UnmappedTold.model_validate(one) for one in found], stale=stale)
 
 

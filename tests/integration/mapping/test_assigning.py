@@ -147,6 +147,22 @@ def test_a_new_item_is_found_without_waiting_for_the_expiry(
     assert assign(fresh).mappings[0].external_name == "Fresh"
 
 
+def test_a_refresh_is_no_way_to_burn_reads(workbench: Workbench) -> None:
+    """Asked for again and again, a list is read once in half a minute: reads cost money."""
+    before = workbench.reads
+    for _ in range(3):
+        why = assigning.read_lists(
+            workbench.fleet,
+            lambda: nullcontext(workbench.clients),
+            TENANT,
+            workbench.company_id,
+            [Wanted("term", "")],
+            refresh=True,
+        )
+        assert why == ""
+    assert workbench.reads - before == 1
+
+
 def test_a_quickbooks_that_is_away_does_not_stand_in_the_way(workbench: Workbench) -> None:
     """What cannot be checked is set, and said to be unchecked."""
 
@@ -315,10 +331,9 @@ def test_what_is_not_mapped_comes_with_suggestions(workbench: Workbench) -> None
     workbench.say("invoice.finalized", invoice("inv-u", **changes))
     catalog.read(workbench.fleet, workbench.clients, TENANT, workbench.company_id, catalog.LISTS)
     best = {}
-    with workbench.fleet.transaction(TENANT) as connection:
-        for kind in mappings.Kind:
-            for one in unmapped.of(connection, TENANT, workbench.company_id, kind):
-                best[kind, one.key] = one.suggestions[0].id if one.suggestions else ""
+    for kind in mappings.Kind:
+        for one in unmapped.of(workbench.fleet, TENANT, workbench.company_id, kind):
+            best[kind, one.key] = one.suggestions[0].id if one.suggestions else ""
     assert best == {
         ("item", "s-9"): "3",
         ("tax_code", "Tucson"): "3",
