@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from services.cli.console import FAILED, UNREACHABLE, USAGE, Told
 
+_PREFIXES = {"MailSettings": "ALGASYNC_SMTP", "Outgoing": "ALGASYNC_WEBHOOK"}
+"""Settings that rooms read for themselves, and how their variables begin."""
+
 
 def in_words(error: Exception) -> Told | None:
     """What to tell; None for a mistake of ours, which deserves its traceback."""
@@ -31,6 +34,11 @@ def _of_rooms(error: Exception) -> Told | None:
         return Told(str(error), code=error.reason, exit_code=USAGE)
     if isinstance(error, ValidationError) and error.title == "Configuration":
         return _settings(error)
+    if isinstance(error, ValidationError) and error.title in _PREFIXES:
+        first = error.errors()[0]
+        variable = "_".join([_PREFIXES[error.title], *(str(part).upper() for part in first["loc"][:1])])
+        said = first["msg"].removeprefix("Value error, ")
+        return Told(said, code="invalid_setting", field=variable, exit_code=USAGE)
     return None
 
 

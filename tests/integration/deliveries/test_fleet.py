@@ -1,0 +1,101 @@
+"""From an accounting event to a receiver through the whole fleet's path: dispatcher, broker, queue `notify`, worker."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from outbox.publisher import Publisher
+from services.database.leadership import lead
+from services.psa import gauges
+from tests.integration.deliveries.conftest import TENANT, Desk
+from tests.integration.workers.harness import Amqp
+from tests.integration.workers.running import DONE, Running
+from tests.support import eventually
+from tests.support.receiver import Receiver
+from tests.support.telling import tell
+from workers import topology
+from workers.dispatcher import Dispatcher
+from workers.fleet import Fleet
+from workers.topology import WORK, QueueName
+
+
+@pytest.fixture
+def amqp(broker_url: str) -> Iterator[Amqp]:
+    """A channel to fresh queues."""
+    channel = Amqp(broker_url)
+    channel.wipe()
+    topology.declare(broker_url)
+    yield channel
+    channel.close()
+
+
+def test_the_fleet_delivers(desk: Desk, endpoint: Receiver, broker_url: str, amqp: Amqp) -> None:
+    """The dispatcher sends somebody to each destination that is owed something, and to no other; once at a time."""
+    desk.webhook(endpoint.url)
+    fleet = Fleet(
+        intake=lambda *_: None,
+        run=lambda *_: DONE,
+        file_letter=lambda _: None,
+        ask_database=lambda: None,
+        notify=desk.notifier.wake,
+    )
+    with (
+        Publisher(broker_url, exchanges=[WORK]) as publisher,
+        lead(desk.fleet, "dispatcher", threading.Event()) as leadership,
+        Running(broker_url, fleet, queues=(QueueName.NOTIFY,)),
+    ):
+        assert leadership is not None
+        dispatcher = Dispatcher(desk.fleet, publisher, 8, timedelta(seconds=60))
+        assert dispatcher.wake_lanes(leadership) == 0
+        events = tell(desk.fleet, TENANT, *(["inv-1"] * 10), "inv-2")
+        assert dispatcher.wake_lanes(leadership) == 1
+        endpoint.wait(11)
+        assert endpoint.ids() == events
+        eventually(lambda: desk.due() == [])
+        assert dispatcher.wake_lanes(leadership) == 0
+    assert amqp.depth("notify.v1") == amqp.depth("dead.v1") == 0
+
+
+def test_a_command_that_is_lost_is_sent_again(
+    desk: Desk, endpoint: Receiver, broker_url: str, amqp: Amqp
+) -> None:
+    """The broker may forget everything: a destination that nobody came to is due again after a minute."""
+    desk.webhook(endpoint.url)
+    tell(desk.fleet, TENANT, "inv-1")
+    with (
+        Publisher(broker_url, exchanges=[WORK]) as publisher,
+        lead(desk.fleet, "dispatcher", threading.Event()) as leadership,
+    ):
+        assert leadership is not None
+        dispatcher = Dispatcher(desk.fleet, publisher, 8, timedelta(seconds=60))
+        assert dispatcher.wake_lanes(leadership) == 1
+        assert dispatcher.wake_lanes(leadership) == 0
+        desk.pass_time(timedelta(minutes=2))
+        assert dispatcher.wake_lanes(leadership) == 1
+    assert amqp.depth("notify.v1") == 2
+
+
+def test_figures_of_what_waits_fails_and_ages(desk: Desk, endpoint: Receiver) -> None:
+    """Pending with its age, given up, failing: each by kind, and back to zero when it is over."""
+    desk.webhook(endpoint.url)
+    endpoint.answer = lambda _: 500
+    tell(desk.fleet, TENANT, "inv-1", "inv-2")
+    desk.work()
+    desk.pass_time(timedelta(hours=1))
+    with desk.fleet.transaction("*") as connection:
+        gauges.refresh(connection)
+    assert gauges.PENDING.labels("webhook")._value.get() == 2
+    assert gauges.OLDEST.labels("webhook")._value.get() >= 3600
+    assert gauges.FAILING.labels("webhook")._value.get() == 1
+    assert gauges.DESTINATIONS.labels("webhook", "active")._value.get() == 1
+    endpoint.answer = lambda _: 200
+    desk.work()
+    with desk.fleet.transaction("*") as connection:
+        gauges.refresh(connection)
+    assert gauges.PENDING.labels("webhook")._value.get() == 0
+    assert gauges.OLDEST.labels("webhook")._value.get() == 0
+    assert gauges.FAILING.labels("webhook")._value.get() == 0
