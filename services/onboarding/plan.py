@@ -43,7 +43,9 @@ _FORMS = {"invoice": 1, "credit_note": -1, "payment": 1}
 # Steps of one document in their order, documents in the order in which they would be dispatched.
 _OPERATIONS = text(
     f"""SELECT {COLUMNS}, d.number, d.document_date, d.total, d.currency, d.client_name,
-               array(SELECT w.condition FROM wait w WHERE w.operation_id = o.operation_id ORDER BY 1) AS waits
+               EXISTS (SELECT FROM pause p WHERE p.scope = 'fleet' OR (p.tenant_id = o.tenant_id
+                         AND (p.scope = 'tenant' OR (p.company_id = o.company_id
+                              AND (p.kind IS NULL OR (p.kind = o.kind AND o.attempt = 1)))))) AS paused
           FROM operation o JOIN document d ON d.tenant_id = o.tenant_id AND d.kind = o.document_kind
                AND d.document_id = o.document_id
          WHERE o.tenant_id = :tenant AND (o.company_id = :company OR o.company_id IS NULL AND :default)
@@ -53,9 +55,7 @@ _OPERATIONS = text(
          ORDER BY o.lane, o.created_at, o.operation_id LIMIT :limit"""  # noqa: S608 - constant columns
 )
 _SURROUNDINGS = text(
-    """SELECT c.state, c.is_default, condition_met(c.tenant_id, 'auto_sync', 'tenant') AS auto_sync,
-              EXISTS (SELECT FROM pause p WHERE p.scope = 'fleet' OR (p.tenant_id = c.tenant_id
-                         AND (p.scope = 'tenant' OR p.company_id = c.company_id))) AS paused
+    """SELECT c.state, c.is_default, condition_met(c.tenant_id, 'auto_sync', 'tenant') AS auto_sync
          FROM company c WHERE c.tenant_id = :tenant AND c.company_id = :company"""
 )
 
@@ -238,19 +238,19 @@ class _Planning:
         earlier = self._stuck.get(document)
         if earlier is not None:
             return replace(step, code="step", why=f"operation {earlier}, an earlier step of it, is not done")
-        step = self._judged(operation, step)
+        step = self._judged(operation, step, paused=row.paused)
         if step.would in {"wait", "ask"}:
             self._stuck[document] = operation.operation_id
         return step
 
-    def _judged(self, operation: Operation, step: Step) -> Step:
+    def _judged(self, operation: Operation, step: Step, *, paused: bool) -> Step:
         if operation.company_id is None:
             return replace(step, code="no_company", why=operation.reason or "it has no company yet")
         if operation.state == State.FAILED:
             why = operation.reason or "it failed and rests with a person"
             return replace(step, would="ask", code=operation.reason_code or "failed", why=why)
         handler = self._handlers[operation.kind]
-        step = replace(step, after=self._after(handler))
+        step = replace(step, after=self._after(handler, paused=paused))
         if operation.call is not None and operation.outcome in {"intended", "unknown"}:
             call = Call.from_json(operation.call)
             why = "it may have been made already; the same call is made again, or asked about"
@@ -284,10 +284,10 @@ class _Planning:
         finally:
             savepoint.rollback()
 
-    def _after(self, handler: Handler) -> tuple[str, ...]:
-        """What everything of the company waits for just now."""
+    def _after(self, handler: Handler, *, paused: bool) -> tuple[str, ...]:
+        """What must come first although the call is known."""
         found = []
-        if self._around.paused:
+        if paused:
             found.append("pause")
         if self._around.state != "active":
             found.append("company")

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from services.ledger import waits
+from services.ledger import pauses, waits
 from services.onboarding import plan
 from services.onboarding.plan import Step
 from services.outbound.handlers import HANDLERS
@@ -134,3 +134,15 @@ def test_an_unknown_outcome_shows_its_own_call(workbench: Workbench) -> None:
     assert step.call is not None
     assert now.call is not None
     assert (step.call.requestid, json.loads(step.call.body)) == (now.requestid, json.loads(now.call["body"]))
+
+
+def test_a_pause_and_a_lost_connection_are_named_first(workbench: Workbench) -> None:
+    """The call is known, and so is what holds it: the stop switch, and the company that must be reconnected."""
+    with workbench.fleet.transaction(TENANT) as connection:
+        pauses.pause(connection, "tenant", tenant=TENANT, actor="test", reason="closing")
+        connection.execute(
+            text("UPDATE company SET state = 'expired', attention_reason = 'x', attention_since = now()")
+        )
+    workbench.bill("inv-1")
+    (step,) = planned(workbench)
+    assert (step.would, step.after) == ("send", ("pause", "company"))
