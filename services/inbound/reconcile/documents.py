@@ -48,6 +48,39 @@ def pair(
             yield _compared(form, None, books, parents, realm_id), None
 
 
+def written_off(
+    books: Books, there: Mapping[Target, There], realm_id: str
+) -> Iterator[tuple[Item, There | None]]:
+    """An item for every credit memo by which an invoice was written off."""
+    for one in books.by_hand:
+        if one.memo is None:
+            continue
+        found = there.get(one.memo)
+        item = Item(
+            key=f"{one.kind}/{one.id}/{one.event}/{one.operation_id}",
+            kind="credit_note",
+            currency=one.currency,
+            billing=Side(one.id, one.number, one.date, one.amount, legs=(Leg(one.amount),)),
+            quickbooks=side(found) if found is not None else None,
+            target=one.memo,
+            client_id=one.client_id,
+            customer=found.customer if found is not None else None,
+            name=found.customer_name or "" if found is not None else "",
+            about=((one.kind, one.id), ("quickbooks_credit_memo", f"{realm_id}/{one.memo[1]}")),
+        )
+        if found is None:
+            item.differences = (Difference("document", "there", _GONE),)
+        elif found.void:
+            item.differences = (Difference("void", "live", "void"),)
+        elif found.unreadable is not None or found.amount != one.amount:
+            ours = money(one.amount, one.currency)
+            theirs = found.unreadable or money(found.amount, found.currency)
+            item.differences = (Difference("total", ours, theirs),)
+        elif one.date is not None and found.date != one.date:
+            item.differences = (Difference("date", str(one.date), str(found.date)),)
+        yield item, found
+
+
 def side(one: There) -> Side:
     """An object of QuickBooks as a side of an item."""
     return Side(one.id, one.number, one.date, one.amount, legs=(Leg(one.amount),), rate=one.rate)

@@ -8,6 +8,7 @@ is unexplained until it is looked at.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Final
 
 from services.inbound.reconcile import theirs
@@ -23,7 +24,7 @@ _LEFT_OUT: Final = frozenset({"before_cutover", "handled", "linked"})
 
 SYNC_NOW: Final = "Read what changed in QuickBooks (algasync sync-now), then make the statement again."
 LOOK: Final = (
-    "Decide which book is right and correct the other, or accept it with a reason (algasync reconcile accept)"
+    "Decide which book is right and correct the other, or accept it with a reason: algasync reconcile accept."
 )
 
 
@@ -200,8 +201,8 @@ def _same(one: There, other: There) -> bool:
 
 def _said(item: Item, found: There | None, horizon: Horizon) -> str:
     if item.billing is None:
-        when = f" on {found.created_at:%Y-%m-%d %H:%M}" if found is not None and found.created_at else ""
-        return f"entered in QuickBooks{when}, and the PSA was never told"
+        since = _moment(" on {}", found.created_at if found is not None else None)
+        return f"entered in QuickBooks{since}, and the PSA was never told"
     if found is None:
         return "it is not in QuickBooks" + (
             " any more, and nobody said so" if item.target is not None else ", and nothing is under way"
@@ -210,10 +211,13 @@ def _said(item: Item, found: There | None, horizon: Horizon) -> str:
         f"{one.field}: {one.billing or 'nothing'} in the PSA, {one.quickbooks or 'nothing'} in QuickBooks"
         for one in item.differences
     )
-    when = f" (last changed there on {found.changed_at:%Y-%m-%d %H:%M})" if found.changed_at else ""
-    return told + when
+    return told + _moment(" (last changed there on {})", found.changed_at)
 
 
 def _next(found: There | None, horizon: Horizon) -> str:
     unread = found is None or found.changed_at is None or found.changed_at > horizon.seen_until
-    return f"{SYNC_NOW} If it stays: {LOOK}" if unread else LOOK
+    return f"{SYNC_NOW} If it stays, {LOOK[0].lower()}{LOOK[1:]}" if unread else LOOK
+
+
+def _moment(words: str, at: datetime | None) -> str:
+    return words.format(f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC") if at is not None else ""

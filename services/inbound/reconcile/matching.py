@@ -24,6 +24,7 @@ def match(
     there, parents = theirs.of(taken, home), theirs.parents(taken)
     pairs: list[tuple[Item, There | None]] = [
         *documents.pair(books, there, parents, realm_id),
+        *documents.written_off(books, there, realm_id),
         *payments.pair(books, there, parents, realm_id),
     ]
     claimed = {item.target for item, _ in pairs if item.quickbooks is not None and item.target is not None}

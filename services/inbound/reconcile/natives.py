@@ -76,7 +76,7 @@ def of(
 def by_hand(books: Books) -> Iterator[Item]:
     """What people carry out in QuickBooks: open while its exception is, accepted once they have said so."""
     for one in books.by_hand:
-        if not one.amount:
+        if not one.amount or one.memo is not None:
             continue
         item = Item(
             key=f"{one.kind}/{one.id}/{one.event}/{one.operation_id}",
@@ -85,17 +85,20 @@ def by_hand(books: Books) -> Iterator[Item]:
             billing=Side(one.id, one.number, one.date, one.amount, legs=(Leg(one.amount),)),
             client_id=one.client_id,
         )
-        settled = one.state in {"discarded", "skipped", "succeeded"} or one.exception_state == "ignored"
-        said = one.resolution or one.reason or "entered by hand"
-        if settled:
+        ended = one.state in {"discarded", "skipped", "succeeded"} or one.exception_state == "ignored"
+        if ended:
+            said = one.resolution or one.reason or "entered by hand"
             item.settle("accepted", f"{one.event}: {said}", operation_id=one.operation_id)
-        else:
+        elif one.state == "failed":
             item.settle(
                 "open_exceptions",
-                f"{one.event}: to be entered in QuickBooks by hand",
+                f"{one.event}: {one.reason or 'to be entered in QuickBooks by hand'}",
                 exception_id=one.exception_id,
                 operation_id=one.operation_id,
             )
+        else:
+            said = f"{one.event} is {one.state}" + (f": {one.reason}" if one.reason else "")
+            item.settle("timing", said, operation_id=one.operation_id)
         yield item
 
 

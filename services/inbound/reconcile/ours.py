@@ -76,18 +76,26 @@ _DRAFTS = text(
     """SELECT external_type, external_id FROM link
         WHERE company_id = :company AND kind = 'tax_draft' AND state = 'synced'"""
 )
-# Effects that people enter in QuickBooks by hand: the PSA's books have changed, and the ledger knows by how much.
+# Effects that people enter in QuickBooks by hand, or that a setting has us enter there: the PSA's books have changed,
+# and the ledger knows by how much.
 _BY_HAND = text(
     """SELECT o.operation_id, o.document_kind, o.document_id, o.state, o.reason, o.payload ->> 'event' AS event,
               o.payload -> 'data' AS data, d.currency, d.total, d.number, d.document_date, d.client_id,
-              e.exception_id, e.state AS exception_state, e.resolution, o.tenant_id
+              e.exception_id, e.state AS exception_state, e.resolution, m.external_id AS memo_id,
+              p.external_id AS payment_id, p.state AS payment_state, i.external_id AS invoice
          FROM operation o
          LEFT JOIN document d ON d.tenant_id = o.tenant_id AND d.kind = o.document_kind
                              AND d.document_id = o.document_id
          LEFT JOIN LATERAL (
            SELECT * FROM exception x WHERE x.operation_id = o.operation_id
             ORDER BY x.created_at DESC LIMIT 1) AS e ON true
-        WHERE o.tenant_id = :tenant AND o.kind = 'unsupported'
+         LEFT JOIN link m ON o.kind = 'write_off' AND m.company_id = :company AND m.kind = 'write_off'
+                         AND m.document_id = o.document_id
+         LEFT JOIN link p ON o.kind = 'write_off' AND p.company_id = :company AND p.kind = 'write_off_application'
+                         AND p.document_id = o.document_id
+         LEFT JOIN link i ON o.kind = 'write_off' AND i.company_id = :company AND i.kind = 'invoice'
+                         AND i.document_id = o.document_id
+        WHERE o.tenant_id = :tenant AND o.kind IN ('unsupported', 'write_off')
           AND (o.company_id = :company OR o.company_id IS NULL AND :is_default)
         ORDER BY o.created_at, o.operation_id"""
 )
@@ -167,7 +175,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """Credit that somebody applied in QuickBooks, as the PSA was told of it."""
+    """Credit that is applied in QuickBooks without a document of the PSA's: as it was told, or written off by us."""
 
     payment_id: str
     credit: Target
@@ -177,7 +185,9 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class ByHand:
-    """A step that people carry out in QuickBooks; `amount` is what it does to receivables in the PSA."""
+    """A step that people carry out in QuickBooks, or we where a setting says so: then `memo` is the credit memo it
+    became. `amount` is what it does to receivables in the PSA.
+    """
 
     operation_id: UUID
     kind: str
@@ -193,6 +203,7 @@ class ByHand:
     exception_id: UUID | None
     exception_state: str | None
     resolution: str | None
+    memo: Target | None
 
 
 @dataclass(slots=True)
@@ -230,11 +241,16 @@ def load(connection: Connection, company: Company) -> Books:
         credits_[row.payment_id].append(
             Applied(row.payment_id, (row.credit_type, row.credit_id), invoice, row.amount)
         )
-    books.credits = dict(credits_)
     for row in connection.execute(_CUSTOMERS, values):
         books.customers[row.kind, row.key, row.variant] = row.external_id
     books.drafts = {(row.external_type, row.external_id) for row in connection.execute(_DRAFTS, values)}
-    books.by_hand = [_by_hand(row) for row in connection.execute(_BY_HAND, values)]
+    for row in connection.execute(_BY_HAND, values):
+        step = _by_hand(row)
+        books.by_hand.append(step)
+        if step.memo is not None and row.payment_state in LIVE and row.invoice is not None:
+            use = Applied(row.payment_id, step.memo, ("Invoice", row.invoice), abs(step.amount))
+            credits_[use.payment_id].append(use)
+    books.credits = dict(credits_)
     return books
 
 
@@ -292,6 +308,7 @@ def _by_hand(row: Any) -> ByHand:
         exception_id=row.exception_id,
         exception_state=row.exception_state,
         resolution=row.resolution,
+        memo=("CreditMemo", row.memo_id) if row.memo_id is not None else None,
     )
 
 

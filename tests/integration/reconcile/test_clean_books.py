@@ -204,6 +204,20 @@ def test_by_hand_effects_follow_their_exceptions(books: ReconcileBench) -> None:
     assert made.totals.amounts["accepted"] == 10000
 
 
+def test_a_write_off_that_we_enter_matches(books: ReconcileBench) -> None:
+    """Where a company has an item for it: memo and application are known, and so is what becomes of them."""
+    books.set("write_off_item", {"id": "1", "name": "Bad debts"})
+    books.invoice("inv-1", 10000)
+    written = {"id": "inv-1", "amount": 10000, "date": "2026-11-20", "reason": "bankrupt"}
+    books.say("invoice.written_off", {**written, "actor": {"type": "system"}})
+    made = books.clean()
+    assert (made.counts["matched"], made.totals.ours, made.totals.quickbooks) == (3, 0, 0)
+    (memo,) = books.objects("CreditMemo")
+    books.bookkeeper("edit", entity="CreditMemo", id=memo["Id"], changes={"Line": [books.line(101)]})
+    changed = books.statement()
+    assert [item.target for item in changed.listed("unexplained")] == [("CreditMemo", memo["Id"])]
+
+
 def test_a_period_cuts_both_books_at_the_same_day(books: ReconcileBench) -> None:
     """Receivables are those at the end of the last day; the roll-forward leads there from the first."""
     books.invoice("inv-1", 10000, invoice_date="2026-09-30")
