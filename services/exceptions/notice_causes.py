@@ -1,6 +1,7 @@
 """What deserves a notice: found in the rows that record it, so nothing is missed while no scheduler runs.
 
-Each cause has a key that belongs to it alone, so looking twice, or by two leaders at once, tells it once.
+Each cause has a key that belongs to it alone, so looking twice, or by two leaders at once, tells it once. Statements
+that are not zero are told of by their own room (`services.inbound.reconcile.telling`).
 """
 
 from __future__ import annotations
@@ -52,17 +53,6 @@ _NEW_ONES = text(
           AND NOT EXISTS (SELECT FROM notice_exception x WHERE x.exception_id = e.exception_id)
         ORDER BY e.created_at, e.exception_id"""
 )
-# The newest statement of a company counts; a later one that foots takes the matter away.
-_UNEXPLAINED = text(
-    """SELECT r.statement_id, r.tenant_id, r.company_id, r.unexplained, r.begins, r.ends, c.name
-         FROM (SELECT DISTINCT ON (company_id) * FROM reconciliation
-                WHERE state = 'finished' AND started_at > clock_timestamp() - interval '7 days'
-                ORDER BY company_id, started_at DESC) r
-         JOIN company c USING (company_id)
-        WHERE r.unexplained > 0
-          AND NOT EXISTS (SELECT FROM notice t
-                           WHERE t.tenant_id = r.tenant_id AND t.key = 'reconciliation:' || r.statement_id)"""
-)
 # Work that nothing holds back and that is not done. What waits for a person or a switch has its own place to be seen.
 _OLD = text(
     """SELECT DISTINCT ON (o.tenant_id) o.tenant_id, o.created_at, clock_timestamp() AS now,
@@ -80,9 +70,6 @@ def gather(connection: Connection) -> dict[str, int]:
         "connection": sum(map(bool, (_expired(connection, row) for row in _connections(connection)))),
         "token": sum(map(bool, (_ending(connection, row) for row in connection.execute(_TOKENS).all()))),
         "digest": _digests(connection),
-        "reconciliation": sum(
-            map(bool, (_unexplained(connection, row) for row in connection.execute(_UNEXPLAINED).all()))
-        ),
     }
 
 
@@ -137,22 +124,6 @@ def _ending(connection: Connection, row: Row[Any]) -> object:
         f"The connection to {row.name or 'QuickBooks'} ends on {ends}. {why}\n\n"
         "Click Reconnect QuickBooks before that day; nothing stops then.",
         details={"days": row.days, "ends_at": row.ends_at},
-        company_id=row.company_id,
-    )
-
-
-def _unexplained(connection: Connection, row: Row[Any]) -> object:
-    name, period = row.name or "QuickBooks", f"{row.begins or 'the beginning'} to {row.ends}"
-    differences = f"{row.unexplained} unexplained difference{'s' if row.unexplained > 1 else ''}"
-    return notices.write(
-        connection,
-        row.tenant_id,
-        "reconciliation",
-        f"reconciliation:{row.statement_id}",
-        f"The books of {name} differ: {differences}",
-        f"The statement of {name} from {period} has {differences} between billing and QuickBooks.\n\n"
-        "Open the statement: it names every document and cent.",
-        details={"statement_id": row.statement_id, "unexplained": row.unexplained},
         company_id=row.company_id,
     )
 

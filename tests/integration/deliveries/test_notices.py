@@ -205,34 +205,6 @@ def test_a_backlog_is_told_once_a_day(fleet: Database) -> None:
     assert "2 items" in notice.message
 
 
-def test_unexplained_differences_are_told_once_a_statement(fleet: Database) -> None:
-    """Of the newest statement of a company only, and of none that foots."""
-    company, other = uuid4(), uuid4()
-    with Database(fleet.url, Role.OWNER) as owner, owner.transaction(TENANT) as connection:
-        for number, one in enumerate((company, other)):
-            connection.execute(
-                text(
-                    """INSERT INTO company (company_id, tenant_id, environment, realm_id, name, state, connected_by)
-                       VALUES (:company, :tenant, 'sandbox', :realm, 'Northwind', 'active', 'admin')"""
-                ),
-                {"company": one, "tenant": TENANT, "realm": f"934{number}"},
-            )
-        for one, unexplained, hours in ((company, 5, 30), (company, 2, 2), (other, 3, 20), (other, 0, 1)):
-            connection.execute(
-                text(
-                    """INSERT INTO reconciliation (statement_id, tenant_id, company_id, state, ends, started_by,
-                                                   started_at, finished_at, estimated_reads, unexplained, result)
-                       VALUES (gen_random_uuid(), :tenant, :company, 'finished', '2026-03-31', 'admin',
-                               clock_timestamp() - make_interval(hours => :hours), clock_timestamp(), 1,
-                               :unexplained, '{}')"""
-                ),
-                {"tenant": TENANT, "company": one, "unexplained": unexplained, "hours": hours},
-            )
-    gather(fleet)
-    gather(fleet)
-    assert [one.title for one in told(fleet)] == ["The books of Northwind differ: 2 unexplained differences"]
-
-
 def test_a_notice_and_what_it_owes_are_one_transaction(
     desk: Desk, server: MailServer, fleet: Database
 ) -> None:
