@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import structlog
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
 from sqlalchemy import Connection
 from starlette.background import BackgroundTask
@@ -20,14 +20,14 @@ from services.api.paging import Page, PageQuery, cursor_of, moment_of, position_
 from services.api.problems import ApiError
 from services.api.shapes import Given, Told
 from services.api.targets import company_of
-from services.api.work import Manager, Reader, Work
+from services.api.work import Manager, Reader, Work, entitled
 from services.connections.companies import Company
 from services.inbound.reconcile import cost, printed, run, store
 from services.inbound.reconcile.cost import Cost
 from services.inbound.reconcile.items import Class
 from services.inbound.reconcile.period import Period
 
-router = APIRouter(prefix="/v1/reconciliations", tags=["Reconciliation"])
+router = APIRouter(prefix="/v1/reconciliations", tags=["Reconciliation"], dependencies=[Depends(entitled)])
 
 _MOST_ITEMS = 100_000
 _log = structlog.get_logger()
