@@ -36,10 +36,9 @@ class ApiTrouble(Exception):
 class ApiRefused(Exception):
     """A definite no, in AlgaPSA's words."""
 
-    def __init__(self, status: int, code: str, sentence: str) -> None:
+    def __init__(self, status: int, sentence: str) -> None:
         super().__init__(sentence)
         self.status = status
-        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +142,7 @@ class AlgaPsa:
 
     def _judged(self, answer: Answer, method: str) -> Any:
         status = answer.status
-        code, said = _error(answer.body)
+        said = _error(answer.body)
         if status in {401, 403}:
             raise ApiTrouble(f"AlgaPSA refuses the API key with {status}{said}", status=status)
         if status == 429:
@@ -153,7 +152,7 @@ class AlgaPsa:
         if 300 <= status < 400:
             raise ApiTrouble(f"AlgaPSA's address redirects ({status}); set the final address", status=status)
         if status >= 400:
-            raise ApiRefused(status, code, f"AlgaPSA answered {status}{said}")
+            raise ApiRefused(status, f"AlgaPSA answered {status}{said}")
         try:
             return json.loads(answer.body)
         except ValueError:
@@ -183,11 +182,11 @@ def _minor(row: Mapping[str, Any], name: str, default: int | None = None) -> int
     return number
 
 
-def _error(body: bytes) -> tuple[str, str]:
-    """Code and message of AlgaPSA's error shape, as far as the body has it."""
+def _error(body: bytes) -> str:
+    """Message and code of AlgaPSA's error shape, as far as the body has it."""
     try:
         error = json.loads(body)["error"]
         code, message = str(error["code"]), str(error["message"])
     except (ValueError, TypeError, KeyError, LookupError):
-        return "", ""
-    return code, f": {message[:_REASON]} ({code})"
+        return ""
+    return f": {message[:_REASON]} ({code})"

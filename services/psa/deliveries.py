@@ -18,7 +18,7 @@ from services.refusals import conflict, invalid, missing
 FEED_DAYS: Final = 30
 KEEP: Final = timedelta(days=90)  # of what is delivered or given up
 KEEP_LOG: Final = timedelta(days=30)
-BATCH: Final = 2000
+BATCH: Final = 10_000  # rows a run
 
 _COLUMNS = """delivery_id, subscription_id, event_id, type, subject, recipient, state, attempts, replays, due_at,
               status, error, created_at, closed_at"""

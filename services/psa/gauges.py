@@ -17,12 +17,15 @@ FAILING = Gauge("algasync_destinations_failing", "Active destinations whose last
 DESTINATIONS = Gauge("algasync_destinations", "Destinations by kind and state", ["kind", "state"])
 
 _OWED = text(
-    """SELECT s.kind, count(*) FILTER (WHERE d.state = 'pending') AS pending,
-              count(*) FILTER (WHERE d.state = 'failed') AS failed,
-              coalesce(extract(epoch FROM clock_timestamp() - min(d.created_at) FILTER (WHERE d.state = 'pending')), 0)
-                AS oldest
-         FROM delivery d JOIN subscription s USING (subscription_id)
-        WHERE d.state <> 'delivered' AND s.state <> 'deleted' GROUP BY s.kind"""
+    """SELECT s.kind, sum(d.pending) AS pending, sum(d.failed) AS failed,
+              coalesce(extract(epoch FROM clock_timestamp() - min(d.oldest)), 0) AS oldest
+         FROM subscription s
+         JOIN (SELECT subscription_id, count(*) AS pending, 0 AS failed, min(created_at) AS oldest
+                 FROM delivery WHERE state = 'pending' GROUP BY subscription_id
+                UNION ALL
+               SELECT subscription_id, 0, count(*), NULL
+                 FROM delivery WHERE state = 'failed' GROUP BY subscription_id) d USING (subscription_id)
+        WHERE s.state <> 'deleted' GROUP BY s.kind"""
 )
 _DESTINATIONS = text(
     """SELECT kind, state, count(*) AS number, count(*) FILTER (WHERE failures > 0) AS failing

@@ -284,7 +284,7 @@ def _failed(connection: Connection, lane: Lane, chosen: Next, sent: Sent) -> str
     first = chosen.delivery.first_attempt_at or counted.now
     if not pace.is_over(parcel.attempt, first, destination.last_success_at):
         return "again"
-    problem = troubles.refused(chosen.name, parcel.type, parcel.event_id, parcel.attempt, error)
+    problem = troubles.refused(chosen.name, parcel, error)
     desk.report(connection, troubles.about_delivery(lane.tenant, parcel.delivery_id), problem)
     return "failed"
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from services.exceptions.desk import Subject
 from services.ledger.ports import Problem
+from services.psa.sending import Parcel
 
 DISABLED = "accounting_sync_webhook_disabled"
 REFUSED = "accounting_sync_webhook_event_refused"
@@ -51,17 +52,18 @@ def mail_fails(failures: int, since: str, error: str) -> Problem:
     )
 
 
-def refused(name: str, type_: str, event_id: UUID, attempts: int, error: str) -> Problem:
+def refused(name: str, parcel: Parcel, error: str) -> Problem:
     """One event was given up, while others arrived."""
+    type_, command = parcel.type, f"{parcel.subscription_id} {parcel.delivery_id} --tenant {parcel.tenant}"
     return Problem(
         type=REFUSED,
         code="webhook_event_refused",
         cause=f"webhook_event:{name}:{type_}",
         title=f"{name} does not take an event {type_}",
-        happened=f"{attempts} tries failed, while other events arrived; the last one: {error}",
+        happened=f"{parcel.attempt} tries failed, while other events arrived; the last one: {error}",
         why="The receiver refuses this very event, or fails at it.",
-        fix="Mend the receiver, then replay this delivery: algasync subscriptions replay SUBSCRIPTION DELIVERY",
-        details={"event_id": str(event_id)},
+        fix=f"Mend the receiver, then replay this delivery: algasync subscriptions replay {command}",
+        details={"event_id": str(parcel.event_id), "url": parcel.url},
     )
 
 
