@@ -54,8 +54,8 @@ class Arena:
         items: Mapping[str, str] = ITEMS,
     ) -> UUID:
         """Open and connect a company for the tenant, map its clients and services, switch sync on."""
-        self._send("POST", "/companies", {"realm": realm, "name": f"Company of {tenant}"})
-        minted = self._send("POST", "/tokens", {"client_id": CLIENT_ID, "realm": realm})
+        self.open(realm, f"Company of {tenant}")
+        minted = self.mint(realm)
         now = datetime.now(UTC)
         tokens = TokenSet(
             minted["access_token"],
@@ -88,6 +88,14 @@ class Arena:
                     _map(connection, tenant, company.company_id, kind, key, external_id)
             settings.put(connection, tenant, TENANT, "auto_sync", True, actor=ACTOR)
         return company.company_id
+
+    def open(self, realm: str, name: str) -> None:
+        """A company of the sandbox that is connected to nobody yet."""
+        self._send("POST", "/companies", {"realm": realm, "name": name})
+
+    def mint(self, realm: str) -> dict[str, Any]:
+        """Tokens for a company, as Intuit's token endpoint answers."""
+        return cast(dict[str, Any], self._send("POST", "/tokens", {"client_id": CLIENT_ID, "realm": realm}))
 
     def map(self, tenant: str, company_id: UUID, kind: str, key: str, external_id: str) -> None:
         """Map one more client or service; what failed for want of it goes on."""
