@@ -28,6 +28,7 @@ log = structlog.get_logger()
 REST: Final = 0.1  # seconds before the first requeue of a message that failed unexpectedly; doubles each time
 LONGEST_REST: Final = 1.0  # so that 20 deliveries take long enough for a short trouble to pass
 HOLDS: Final = 5  # times one message may find the database down before it is suspected itself
+GATHER: Final = 0.01  # seconds between two rounds of acks: being woken for each would cost more than the acks
 _RECONNECT: Final = (0.1, 2.0)  # seconds: first and longest rest between two tries to reach the broker
 _SHUT_POLL: Final = 0.2  # seconds between two looks at a gate that is shut
 
@@ -67,6 +68,8 @@ class Consumer(dramatiq.Consumer):
         self._held: deque[Delivery] = deque()
         self._resting: list[tuple[float, int, Delivery]] = []
         self._failures = 0
+        self._settled_at = 0.0
+        self._woken = False
         self._draining = threading.Event()
         self._drained = False
 
@@ -95,7 +98,10 @@ class Consumer(dramatiq.Consumer):
         """Carry out what was decided about the message. Any thread may call this."""
         assert isinstance(message, Delivery)
         self._done.append(message)
-        message.session.wake()
+        # Who finds it woken already has put the delivery there in time: `_settle` looks after it takes this back.
+        if not self._woken and (session := self._session) is not None:
+            self._woken = True
+            session.wake()
 
     nack = ack  # Dramatiq's own idea of the outcome does not count, ours is on the delivery
 
@@ -125,7 +131,9 @@ class Consumer(dramatiq.Consumer):
         session = self._session or self._arrive()
         if session is None:
             return None
-        self._settle(session)
+        gathered = self._settled_at + GATHER - time.monotonic()
+        if gathered <= 0 or self._draining.is_set():
+            self._settle(session)
         if self._draining.is_set():
             self._stop(session)
             session.receive(self._seconds)
@@ -137,7 +145,8 @@ class Consumer(dramatiq.Consumer):
             held = self._held.popleft()
             held.decision = None
             return held
-        arrival = session.receive(self._until_rested())
+        wait = self._until_rested()
+        arrival = session.receive(min(wait, max(0.0, gathered)) if self._done else wait)
         return self._admit(session, arrival) if arrival is not None else None
 
     def _arrive(self) -> Session | None:
@@ -195,6 +204,9 @@ class Consumer(dramatiq.Consumer):
 
     def _settle(self, session: Session) -> None:
         """Carry out decisions, and send back what has rested long enough."""
+        self._woken = False
+        if self._done:
+            self._settled_at = time.monotonic()
         while self._done:
             delivery = self._done.popleft()
             if delivery.session is not session:

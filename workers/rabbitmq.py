@@ -66,7 +66,6 @@ class RabbitmqSession:
         self._burial: BlockingChannel | None = None
         self._arrived: deque[Arrival] = deque()
         self._cancelled = False
-        self._waking = False
         _declare(url, queue)
         with _lost():
             self._connection = connect(url, f"worker of {queue}")
@@ -92,9 +91,9 @@ class RabbitmqSession:
         return self._arrived.popleft() if self._arrived else None
 
     def ack(self, tag: int) -> None:
-        """It is done."""
+        """It is done. It leaves at once, but nobody waits until it has left, which costs more than the rest."""
         with _lost():
-            self._channel.basic_ack(tag)
+            self._channel._impl.basic_ack(tag)  # `BlockingChannel.basic_ack` is this, and the wait
 
     def reject(self, tag: int, code: str, reason: str) -> None:
         """It goes to the dead letters. The broker carries no reason, so whoever files the letter reads it again."""
@@ -121,11 +120,9 @@ class RabbitmqSession:
             self.requeue(self._arrived.popleft().tag, counted=False)
 
     def wake(self) -> None:
-        """End a `receive` of another thread. One call is under way at a time: it costs a write to a socket."""
-        if not self._waking:
-            self._waking = True
-            with suppress(pika.exceptions.AMQPError, OSError):
-                self._connection.add_callback_threadsafe(self._on_wake)
+        """End a `receive` of another thread. It costs a write to a socket."""
+        with suppress(pika.exceptions.AMQPError, OSError):
+            self._connection.add_callback_threadsafe(_nothing)
 
     def close(self) -> None:
         """Leave; what was not settled goes back to its queue."""
@@ -171,12 +168,12 @@ class RabbitmqSession:
             )
         )
 
-    def _on_wake(self) -> None:
-        # What the thread is woken for is on its list already; whoever comes from now on wakes it again.
-        self._waking = False
-
     def _on_cancel(self, _frame: Any) -> None:
         self._cancelled = True
+
+
+def _nothing() -> None:
+    """What a thread is woken for is on its list already."""
 
 
 def _declare(url: str, queue: str) -> None:
