@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -44,8 +44,9 @@ def tokens(fleet: Database, intuit: Intuit, noted: Noted) -> Tokens:
 
 
 @pytest.fixture
-def start(database_url: str, sandbox: Sandbox, key: str, company: Company) -> Start:
+def start(database_url: str, sandbox: Sandbox, key: str, company: Company) -> Iterator[Start]:
     """A function that makes a process which refreshes the company's token, ready to `go`."""
+    started: list[subprocess.Popen[str]] = []
 
     def start(threads: int = 1, times: int = 1, rest: float = 0) -> subprocess.Popen[str]:
         order = {
@@ -62,11 +63,15 @@ def start(database_url: str, sandbox: Sandbox, key: str, company: Company) -> St
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
+        started.append(process)
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         return process
 
-    return start
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate(timeout=10)
 
 
 def go(process: subprocess.Popen[str]) -> subprocess.Popen[str]:
@@ -176,7 +181,7 @@ def test_fifty_threads_share_one_refresh(company: Company, tokens: Tokens, sandb
 
 
 def test_processes_and_threads_never_refresh_at_once(start: Start, sandbox: Sandbox, fleet: Database) -> None:
-    """Four processes of 13 threads ask for newer tokens 1,040 times: no overlap at Intuit, no token lost.
+    """Three processes of ten threads ask for newer tokens 300 times: no overlap at Intuit, no token lost.
 
     The sandbox kills a refresh token the moment it is used, and the whole connection when it is used again.
     """
@@ -186,39 +191,39 @@ def test_processes_and_threads_never_refresh_at_once(start: Start, sandbox: Sand
         old_refresh_token_grace_seconds=0,
         refresh_reuse_revokes_chain=True,
     )
-    processes = [start(threads=13, times=20) for _ in range(4)]
+    processes = [start(threads=10, times=10) for _ in range(3)]
     for process in processes:
         go(process)
     ended = [process.communicate(timeout=100)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0, 0]
-    assert all(len(json.loads(printed.splitlines()[-1])) == 13 for printed in ended)
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert all(len(json.loads(printed.splitlines()[-1])) == 10 for printed in ended)
     seen = counted(sandbox)
-    assert seen["refreshes"] >= 20
+    assert seen["refreshes"] >= 10
     assert seen.get("overlapping_refreshes", 0) == 0
     assert seen.get("invalid_grants", 0) == 0
 
 
+@pytest.mark.timeout(300)  # a busy machine takes its time to start ten processes
 def test_fifty_workers_and_crashes_lose_no_token(
     start: Start, sandbox: Sandbox, fleet: Database, company: Company, tokens: Tokens
 ) -> None:
-    """Fifty workers ask 1,000 times while five more processes are killed at odd moments of their refreshes.
+    """Fifty workers refresh 1,000 times while five more processes are killed at odd moments of their refreshes.
 
     Never two refreshes at once at Intuit, no token is lost, nobody is stranded.
     """
     switch(sandbox, rotate_on_every_refresh=True, old_refresh_token_grace_seconds=86400)
-    trouble(sandbox, "latency", entity="oauth", seconds=0.02)
     with ThreadPoolExecutor(2) as pool:
-        workers = list(pool.map(lambda _: start(threads=10, times=20, rest=0.5), range(5)))
-        victims = list(pool.map(lambda _: start(threads=4, times=100_000, rest=0.5), range(5)))
+        workers = list(pool.map(lambda _: start(threads=10, times=20, rest=0.2), range(5)))
+        victims = list(pool.map(lambda _: start(threads=4, times=100_000, rest=0.2), range(5)))
     for worker in workers:
         go(worker)
     for number, victim in enumerate(victims):
         go(victim)
         wanted = counted(sandbox).get("refreshes", 0) + number
-        eventually(lambda wanted=wanted: counted(sandbox).get("refreshes", 0) > wanted)
+        eventually(lambda wanted=wanted: counted(sandbox).get("refreshes", 0) > wanted, 60)
         victim.send_signal(signal.SIGKILL)
         victim.communicate(timeout=10)
-    ended = [worker.communicate(timeout=120)[0] for worker in workers]
+    ended = [worker.communicate(timeout=100)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [0] * 5
     assert sum(len(json.loads(printed.splitlines()[-1])) for printed in ended) == 50
     seen = counted(sandbox)
