@@ -18,7 +18,7 @@ from sqlalchemy import Connection, text
 from services.database import Database
 from services.ledger.ports import Clients
 from services.quickbooks import body
-from services.quickbooks.pages import all_rows
+from services.quickbooks.pages import all_raw
 from services.quickbooks.query import Select, select
 
 EXPIRES = timedelta(hours=12)
@@ -113,9 +113,7 @@ def read(
     for entity in entities:
         if not refresh and entity in known and known[entity][1]:
             continue
-        found = [
-            row.to_wire() for row in all_rows(lambda call: clients.look(company_id, call), LISTS[entity])
-        ]
+        found = list(all_raw(lambda call: clients.look(company_id, call), LISTS[entity]))
         with database.transaction(tenant) as connection:
             store(connection, tenant, company_id, entity, found)
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import simplejson
 from sqlalchemy import Connection, text
 
 from services.database import Database
@@ -127,14 +128,13 @@ def read(
         pages = Pages(QUERIES[entity], size, resume=kept)
         while call := pages.next():
             reply = clients.look(run.company_id, call)
-            fresh = {row.id for row in pages.take(reply)}
+            kept_now = pages.take_raw(reply)
             rows = reply.data["QueryResponse"].get(entity) or []
-            kept_now = [row for row in rows if row["Id"] in fresh]
             values = {
                 "run": run.run_id,
                 "tenant": run.tenant_id,
                 "entity": entity,
-                "data": body.dump(kept_now),
+                "data": simplejson.dumps(kept_now, use_decimal=True),
                 "rows": len(kept_now),
                 "is_full": int(len(rows) == size),
                 "done": pages.next() is None,

@@ -9,8 +9,9 @@ https://developer.intuit.com/app/developer/qbo/docs/learn/explore-the-quickbooks
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
-from services.quickbooks import calls
+from services.quickbooks import calls, entities
 from services.quickbooks.call import Call
 from services.quickbooks.entities import Entity
 from services.quickbooks.query import PAGE, Select
@@ -40,13 +41,17 @@ class Pages:
 
     def take(self, reply: Reply) -> list[Entity]:
         """Take the reply to the call of `next`; return the rows not seen before."""
-        rows = reply.entities
-        if self._start > 1 and not (rows and rows[0].id in self._seen):
+        return [entities.parse(reply.call.entity, row) for row in self.take_raw(reply)]
+
+    def take_raw(self, reply: Reply) -> list[dict[str, Any]]:
+        """As `take`, with the rows as QuickBooks sent them: for whoever keeps them, a fraction of the time."""
+        rows = reply.data["QueryResponse"].get(reply.call.entity) or []
+        if self._start > 1 and not (rows and str(rows[0]["Id"]) in self._seen):
             self._start = max(1, self._start - self._back)
             self._back *= 10
             return []
-        fresh = [row for row in rows if row.id not in self._seen]
-        self._seen.update(row.id for row in fresh)
+        fresh = [row for row in rows if str(row["Id"]) not in self._seen]
+        self._seen.update(str(row["Id"]) for row in fresh)
         self._done = len(rows) < self._size
         self._start += len(rows) - 1
         self._back = 1
@@ -55,6 +60,12 @@ class Pages:
 
 def all_rows(execute: Callable[[Call], Reply], select: Select, size: int = PAGE) -> Iterator[Entity]:
     """Yield every row of a query, page by page; `execute` is `Client.execute`."""
+    for row in all_raw(execute, select, size):
+        yield entities.parse(select.entity, row)
+
+
+def all_raw(execute: Callable[[Call], Reply], select: Select, size: int = PAGE) -> Iterator[dict[str, Any]]:
+    """As `all_rows`, with the rows as QuickBooks sent them."""
     pages = Pages(select, size)
     while call := pages.next():
-        yield from pages.take(execute(call))
+        yield from pages.take_raw(execute(call))
