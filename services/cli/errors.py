@@ -21,6 +21,7 @@ def _of_rooms(error: Exception) -> Told | None:
     from messages.errors import BadMessage
     from services.connections.vault import VaultError
     from services.ledger.attempts import CannotChange
+    from services.quickbooks.errors import QuickBooksError
     from services.refusals import Refusal
 
     if isinstance(error, Refusal):
@@ -30,6 +31,8 @@ def _of_rooms(error: Exception) -> Told | None:
         return Told(str(error), code="vault", field="ALGASYNC_SECRET_KEYS", exit_code=USAGE)
     if isinstance(error, CannotChange):
         return Told(str(error), code="cannot_change")
+    if isinstance(error, QuickBooksError):
+        return _of_quickbooks(error)
     if isinstance(error, BadMessage):
         return Told(str(error), code=error.reason, exit_code=USAGE)
     if isinstance(error, ValidationError) and error.title == "Configuration":
@@ -40,6 +43,26 @@ def _of_rooms(error: Exception) -> Told | None:
         said = first["msg"].removeprefix("Value error, ")
         return Told(said, code="invalid_setting", field=variable, exit_code=USAGE)
     return None
+
+
+def _of_quickbooks(error: object) -> Told:
+    from services.quickbooks.errors import AuthFailed, NotSent, QuickBooksError, Refused, Throttled
+
+    assert isinstance(error, QuickBooksError)
+    tid = f" (intuit_tid {error.intuit_tid})" if error.intuit_tid else ""
+    match error:
+        case AuthFailed():
+            next_, code = "Reconnect the company: algasync connections connect --tenant ...", "reconnect"
+        case Throttled():
+            next_, code = f"Try again in {error.retry_after:.0f} seconds.", "throttled"
+        case Refused():
+            next_, code = "It changed nothing; mend what it names and try again.", "quickbooks_refused"
+        case NotSent():
+            next_, code = "Check the network and ALGASYNC_QUICKBOOKS_API_URL, then try again.", "not_sent"
+        case _:
+            next_, code = "Try again; whether it took effect is found out first.", "quickbooks_unavailable"
+    exit_code = FAILED if isinstance(error, (AuthFailed, Refused)) else UNREACHABLE
+    return Told(f"QuickBooks: {error}{tid}. {next_}", code=code, exit_code=exit_code)
 
 
 def _settings(error: object) -> Told:

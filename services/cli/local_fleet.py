@@ -18,6 +18,7 @@ import requests
 
 from deploy.local import NotInstalledError, PostgresqlServer, RabbitmqNode
 from deploy.local.process import end, free_port, last_lines, port_is_free, process, spawn, wait_until
+from services.cli.local_sandbox import PORTS, addresses
 from services.configuration import Configuration
 from services.database import migrate
 
@@ -128,16 +129,13 @@ class LocalFleet:
             "ALGASYNC_DATA": str(self._data),
             "ALGASYNC_API_PORT": str(self.ports["api"]),
             "ALGASYNC_ENVIRONMENT": "sandbox",
-            "ALGASYNC_QUICKBOOKS_API_URL": self.sandbox_url,
-            "ALGASYNC_QUICKBOOKS_AUTHORIZE_URL": f"{self.sandbox_url}/connect/oauth2",
-            "ALGASYNC_QUICKBOOKS_TOKEN_URL": f"{self.sandbox_url}/oauth2/v1/tokens/bearer",
-            "ALGASYNC_QUICKBOOKS_REVOKE_URL": f"{self.sandbox_url}/v2/oauth2/tokens/revoke",
+            **{f"ALGASYNC_{name.upper()}": one for name, one in addresses(self.sandbox_url).items()},
             "ALGASYNC_LOG_FORMAT": "json",
         }
 
     def _choose_ports(self) -> None:
         """The same ports as last time where they are free, so that bookmarks keep working."""
-        kept = self._data / "ports.json"
+        kept = self._data / PORTS
         wanted = FIRST_PORTS | (json.loads(kept.read_text()) if kept.exists() else {})
         self.ports = {name: port if port_is_free(port) else free_port() for name, port in wanted.items()}
         kept.write_text(json.dumps(self.ports))

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from deploy.local import NotRunningError, PostgresqlServer, RabbitmqNode
+from services.cli import local_sandbox
 from services.cli.console import UNREACHABLE, USAGE, Told
 from services.configuration import Configuration, configuration
 from services.connections import companies
@@ -49,8 +50,8 @@ def broker_url(settings: Configuration | None = None) -> str:
 
 
 def intuit(settings: Configuration) -> Intuit:
-    """Settings, app credentials and addresses of Intuit."""
-    return Intuit(settings, Application(), Vault.of(settings))
+    """Settings, app credentials and addresses of Intuit, or of the sandbox company that runs beside this command."""
+    return Intuit(local_sandbox.joined(settings), Application(), Vault.of(settings))
 
 
 def fleet_database(*, pool_size: int = 2, application: str = "algasync cli") -> Database:

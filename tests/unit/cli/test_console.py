@@ -72,15 +72,15 @@ def test_ages_use_the_largest_unit_that_says_enough(ago: int, shown: str) -> Non
 )
 def test_since_takes_ages(written: str, seconds: int) -> None:
     """`--since 7d` is seven days before now."""
-    found = options._instant(written)
+    found = options.instant(written)
     assert found is not None
     assert abs((datetime.now(UTC) - found).total_seconds() - seconds) < 5
 
 
 def test_since_takes_dates_and_instants_as_utc() -> None:
     """A date without zone is UTC, an instant keeps its own."""
-    assert options._instant("2026-03-31") == datetime(2026, 3, 31, tzinfo=UTC)
-    found = options._instant("2026-03-31T19:00:00-07:00")
+    assert options.instant("2026-03-31") == datetime(2026, 3, 31, tzinfo=UTC)
+    found = options.instant("2026-03-31T19:00:00-07:00")
     assert found == datetime(2026, 4, 1, 2, tzinfo=UTC)
 
 
@@ -88,7 +88,7 @@ def test_since_takes_dates_and_instants_as_utc() -> None:
 def test_since_refuses_the_rest_by_name(written: str) -> None:
     """What is neither age nor date is a usage error."""
     with pytest.raises(typer.BadParameter, match="no age like"):
-        options._instant(written)
+        options.instant(written)
 
 
 @pytest.mark.parametrize(
