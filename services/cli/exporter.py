@@ -19,6 +19,7 @@ from services.cli import figures
 from services.cli.figures import Figures
 from services.database import Database
 from services.database.engine import ALL_TENANTS
+from services.psa import gauges
 
 log = structlog.get_logger()
 
@@ -40,13 +41,14 @@ class Exporter(Collector):
         """Yield all figures, those that are zero too."""
         try:
             with self._database.transaction(ALL_TENANTS) as connection:
-                found = figures.look(connection)
+                found, owed = figures.look(connection), gauges.look(connection)
         except (OperationalError, InterfaceError, PoolTimeout) as error:
             log.warning("figures_unavailable", error=type(error).__name__)
             yield _one("algasync_database_up", "1 while the database answers", 0)
             return
         yield _one("algasync_database_up", "1 while the database answers", 1)
         yield from families(found)
+        yield from gauges.families(owed)
 
 
 def install(database: Database) -> None:

@@ -17,7 +17,7 @@ from services.inbound.reconcile import telling
 from services.ledger import retention, sweep
 from services.onboarding import payments
 from services.outbound import closed_books, long_waits
-from services.psa import deliveries, gauges
+from services.psa import deliveries
 from workers.scheduler import Errand, Job
 
 SWEEP = 2.0  # seconds; a dead worker's operation goes on at most this long after its lease
@@ -32,7 +32,6 @@ MARKED = 2.0  # seconds; how late a payment is judged again once its invoice is 
 MERGES = 2.0  # seconds; how late a link follows customers that became one
 CAUSES = 1.0  # seconds; how late the many operations of a mended cause begin
 GATHER = 5.0  # seconds; how late a notice is written after its cause
-GAUGES = 15.0  # seconds
 FACTS = 300.0  # seconds between two looks for companies whose facts are a day old, or changed
 
 
@@ -60,7 +59,6 @@ def jobs(parts: Parts) -> list[Job]:
         Job("backlog_notices", RETENTION, notice_causes.gather_backlogs),
         Job("notices_retention", RETENTION, told.forget),
         Job("deliveries_retention", RETENTION, deliveries.forget),
-        Job("delivery_gauges", GAUGES, gauges.refresh),
         Job("webhook_events_retention", RETENTION, webhooks.forget),
     ]
 

@@ -88,6 +88,11 @@ def check(url: str, settings: Outgoing, *, field: str = "url") -> str:
     return url
 
 
+def shown(url: str) -> str:
+    """An address for words that travel: without what stands behind ?, which may be a secret of the receiver."""
+    return url.partition("?")[0]
+
+
 def permitted(
     host: str, port: int, scheme: str, settings: Outgoing, *, resolve: Resolve | None = None
 ) -> list[str]:

@@ -1,20 +1,16 @@
-"""What destinations wait for, fail at and how old it is, for `/metrics` of the scheduler."""
+"""What destinations are owed, fail at and how old it is, looked up when Prometheus asks."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
-from prometheus_client import Gauge
+from prometheus_client.core import GaugeMetricFamily, Metric
 from sqlalchemy import Connection, text
 
 _KINDS: Final = ("webhook", "algapsa", "mail")
 _STATES: Final = ("active", "paused", "disabled")
-
-PENDING = Gauge("algasync_deliveries_pending", "Deliveries that are owed", ["kind"])
-OLDEST = Gauge("algasync_deliveries_oldest_seconds", "Age of the oldest delivery that is owed", ["kind"])
-FAILED = Gauge("algasync_deliveries_failed", "Deliveries that were given up and not replayed", ["kind"])
-FAILING = Gauge("algasync_destinations_failing", "Active destinations whose last attempt failed", ["kind"])
-DESTINATIONS = Gauge("algasync_destinations", "Destinations by kind and state", ["kind", "state"])
 
 _OWED = text(
     """SELECT s.kind, sum(d.pending) AS pending, sum(d.failed) AS failed,
@@ -33,18 +29,46 @@ _DESTINATIONS = text(
 )
 
 
-def refresh(connection: Connection) -> None:
-    """Look, and set every figure, those that are zero too (scope: all tenants)."""
-    owed = {row.kind: row for row in connection.execute(_OWED)}
-    for kind in _KINDS:
-        row = owed.get(kind)
-        PENDING.labels(kind).set(row.pending if row else 0)
-        FAILED.labels(kind).set(row.failed if row else 0)
-        OLDEST.labels(kind).set(float(row.oldest) if row else 0)
-    found = {(row.kind, row.state): row for row in connection.execute(_DESTINATIONS)}
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """Figures by kind of destination; `destinations` by kind and state, `oldest` in seconds."""
+
+    pending: Mapping[str, float] = field(default_factory=dict)
+    failed: Mapping[str, float] = field(default_factory=dict)
+    oldest: Mapping[str, float] = field(default_factory=dict)
+    failing: Mapping[str, float] = field(default_factory=dict)
+    destinations: Mapping[tuple[str, str], float] = field(default_factory=dict)
+
+
+def look(connection: Connection) -> Owed:
+    """Read the figures (scope: all tenants)."""
+    owed = connection.execute(_OWED).all()
+    found = connection.execute(_DESTINATIONS).all()
+    return Owed(
+        pending={row.kind: float(row.pending) for row in owed},
+        failed={row.kind: float(row.failed) for row in owed},
+        oldest={row.kind: float(row.oldest) for row in owed},
+        failing={row.kind: float(row.failing) for row in found if row.state == "active"},
+        destinations={(row.kind, row.state): float(row.number) for row in found},
+    )
+
+
+def families(found: Owed) -> Iterator[Metric]:
+    """The figures as Prometheus wants them, those that are zero too."""
+    for name, meaning, values in (
+        ("algasync_deliveries_pending", "Deliveries that are owed", found.pending),
+        ("algasync_deliveries_oldest_seconds", "Age of the oldest delivery that is owed", found.oldest),
+        ("algasync_deliveries_failed", "Deliveries that were given up and not replayed", found.failed),
+        ("algasync_destinations_failing", "Active destinations whose last attempt failed", found.failing),
+    ):
+        family = GaugeMetricFamily(name, meaning, labels=["kind"])
+        for kind in _KINDS:
+            family.add_metric([kind], values.get(kind, 0))
+        yield family
+    destinations = GaugeMetricFamily(
+        "algasync_destinations", "Destinations by kind and state", labels=["kind", "state"]
+    )
     for kind in _KINDS:
         for state in _STATES:
-            row = found.get((kind, state))
-            DESTINATIONS.labels(kind, state).set(row.number if row else 0)
-            if state == "active":
-                FAILING.labels(kind).set(row.failing if row else 0)
+            destinations.add_metric([kind, state], found.destinations.get((kind, state), 0))
+    yield destinations

@@ -18,7 +18,7 @@ from services.connections.vault import Vault
 from services.exceptions import desk
 from services.ledger import timeline
 from services.psa import signature, troubles
-from services.psa.addresses import Outgoing, check
+from services.psa.addresses import Outgoing, check, shown
 from services.refusals import conflict, invalid, missing
 
 Kind = Literal["webhook", "algapsa"]
@@ -51,7 +51,7 @@ _LIST = text(
 )
 _LOCK = text(
     """SELECT FROM subscription WHERE subscription_id = :id AND tenant_id = :tenant
-          AND state <> 'deleted' AND kind <> 'mail' FOR UPDATE"""
+          AND state <> 'deleted' AND kind <> 'mail' FOR NO KEY UPDATE"""
 )
 _INSERT = text(
     """INSERT INTO subscription (tenant_id, kind, name, url, event_types, secret, per_minute, created_by)
@@ -219,7 +219,7 @@ def change(
     connection.execute(_CHANGE, {**after, "id": subscription_id})
     if after["url"] != before.url:
         _restart(connection, subscription_id)
-    _note(connection, before, actor, "changed", after)
+    _note(connection, before, actor, "changed", {**after, "url": shown(str(after["url"]))})
     return get(connection, tenant, subscription_id)
 
 
@@ -293,7 +293,7 @@ def _create(connection: Connection, tenant: str, values: dict[str, Any], actor: 
         raise conflict("too_many", f"a tenant has {MOST} destinations at most; delete one first")
     values = {**values, "tenant": tenant, "actor": actor}
     made = get(connection, tenant, connection.execute(_INSERT, values).scalar_one())
-    facts = {"kind": made.kind, "url": made.url, "event_types": made.event_types}
+    facts = {"kind": made.kind, "url": shown(made.url), "event_types": made.event_types}
     _note(connection, made, actor, "created", facts)
     return made
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from services.exceptions.desk import Subject
 from services.ledger.ports import Problem
+from services.psa.addresses import shown
 from services.psa.sending import Parcel
 
 DISABLED = "accounting_sync_webhook_disabled"
@@ -30,12 +31,12 @@ def disabled(kind: str, name: str, url: str, failures: int, since: str, error: s
     return Problem(
         type=DISABLED,
         code="webhook_disabled",
-        cause=f"webhook:{url}",
+        cause=f"webhook:{shown(url)}",
         title=f"{_KINDS[kind]} {name} is disabled" if kind == "webhook" else f"{_KINDS[kind]} is disabled",
         happened=f"{failures} tries in a row failed since {since}; the last one: {error}",
         why="A destination that fails for a day is left alone until somebody has looked at it.",
         fix="Mend the receiver, send a test, then resume it: everything it has missed is sent, in order.",
-        details={"url": url},
+        details={"url": shown(url)},
     )
 
 
@@ -63,7 +64,7 @@ def refused(name: str, parcel: Parcel, error: str) -> Problem:
         happened=f"{parcel.attempt} tries failed, while other events arrived; the last one: {error}",
         why="The receiver refuses this very event, or fails at it.",
         fix=f"Mend the receiver, then replay this delivery: algasync subscriptions replay {command}",
-        details={"event_id": str(parcel.event_id), "url": parcel.url},
+        details={"event_id": str(parcel.event_id), "url": shown(parcel.url)},
     )
 
 

@@ -81,21 +81,28 @@ def test_a_command_that_is_lost_is_sent_again(
 
 def test_figures_of_what_waits_fails_and_ages(desk: Desk, endpoint: Receiver) -> None:
     """Pending with its age, given up, failing: each by kind, and back to zero when it is over."""
+
+    def figures() -> dict[str, float]:
+        with desk.fleet.transaction("*") as connection:
+            found = gauges.families(gauges.look(connection))
+            return {
+                "/".join([one.name.removeprefix("algasync_"), *one.labels.values()]): one.value
+                for family in found
+                for one in family.samples
+            }
+
     desk.webhook(endpoint.url)
     endpoint.answer = lambda _: 500
     tell(desk.fleet, TENANT, "inv-1", "inv-2")
     desk.work()
     desk.pass_time(timedelta(hours=1))
-    with desk.fleet.transaction("*") as connection:
-        gauges.refresh(connection)
-    assert gauges.PENDING.labels("webhook")._value.get() == 2
-    assert gauges.OLDEST.labels("webhook")._value.get() >= 3600
-    assert gauges.FAILING.labels("webhook")._value.get() == 1
-    assert gauges.DESTINATIONS.labels("webhook", "active")._value.get() == 1
+    found = figures()
+    assert found["deliveries_pending/webhook"] == 2
+    assert found["deliveries_oldest_seconds/webhook"] >= 3600
+    assert found["destinations_failing/webhook"] == found["destinations/webhook/active"] == 1
+    assert found["deliveries_pending/mail"] == found["destinations/webhook/disabled"] == 0
     endpoint.answer = lambda _: 200
     desk.work()
-    with desk.fleet.transaction("*") as connection:
-        gauges.refresh(connection)
-    assert gauges.PENDING.labels("webhook")._value.get() == 0
-    assert gauges.OLDEST.labels("webhook")._value.get() == 0
-    assert gauges.FAILING.labels("webhook")._value.get() == 0
+    found = figures()
+    assert found["deliveries_pending/webhook"] == found["deliveries_oldest_seconds/webhook"] == 0
+    assert found["destinations_failing/webhook"] == 0

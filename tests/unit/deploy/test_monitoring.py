@@ -15,13 +15,13 @@ from prometheus_client import REGISTRY
 from services.cli.exporter import families
 from services.cli.figures import Figures
 from services.ledger import sweep
+from services.psa import gauges
 
 GRAFANA = Path(__file__).resolve().parents[3] / "deploy" / "grafana"
 MODULES = (
     "outbox.metrics",
     "services.api.requests",
     "services.connections.webhooks",
-    "services.psa.gauges",
     "services.psa.notifier",
     "workers.dispatcher",
     "workers.metrics",
@@ -53,7 +53,8 @@ def told() -> set[str]:
     assert sweep.REPAIRED
     for module in MODULES:
         importlib.import_module(module)
-    names = {"algasync_database_up"} | {family.name for family in families(NOTHING)}
+    looked = (*families(NOTHING), *gauges.families(gauges.Owed()))
+    names = {"algasync_database_up"} | {family.name for family in looked}
     for family in REGISTRY.collect():
         if family.type == "counter":
             names.add(f"{family.name}_total")
