@@ -48,6 +48,30 @@ def pair(
             yield _compared(form, None, books, parents, realm_id), None
 
 
+def settled_before(books: Books) -> Iterator[Item]:
+    """What settled, or used up, history that the PSA lists as paid, beyond the payments that the ledger knows."""
+    known: dict[Target, int] = defaultdict(int)
+    for told in books.beliefs.values():
+        for target, amount in told.allocations.items() if told.state == "told" else ():
+            known[target] += amount
+    for one in books.documents:
+        if not (one.listed_paid and one.linked and one.live and one.target and one.total):
+            continue
+        rest = known[one.target] - one.total
+        if rest * one.total >= 0:  # what is known has settled it
+            continue
+        item = Item(
+            key=f"{one.kind}/{one.id}/settled",
+            kind="payment",
+            currency=one.currency or "",
+            billing=Side(one.id, one.number, one.date, rest, legs=(Leg(rest, one.target),), rate=one.rate),
+            client_id=one.client_id,
+            name=one.client_name,
+        )
+        item.settle("outside_scope", "history that the PSA handed over as paid")
+        yield item
+
+
 def written_off(
     books: Books, there: Mapping[Target, There], realm_id: str
 ) -> Iterator[tuple[Item, There | None]]:

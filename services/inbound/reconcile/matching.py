@@ -35,7 +35,7 @@ def match(
         explaining.explain(item, found, known, horizon, home)
     items = [item for item, _ in pairs]
     explaining.fold(items)
-    items += natives.by_hand(books)
+    items += [*documents.settled_before(books), *natives.by_hand(books)]
     items += natives.postings(theirs.balances(taken, home), there, home, today)
     return items
 

@@ -50,7 +50,8 @@ _DOCUMENTS = text(
            d.data -> 'allocations' AS allocations, d.data ->> 'invoice_id' AS invoice_id,
            d.data ->> 'source_kind' AS source_kind, d.data ->> 'source_id' AS source_id,
            lower(d.data ->> 'provider') AS provider,
-           l.external_type, l.external_id, l.state AS link_state, l.linked_via
+           l.external_type, l.external_id, l.state AS link_state, l.linked_via,
+           coalesce(h.state = 'paid', false) AS listed_paid
       FROM document d
       LEFT JOIN linked l ON l.kind = d.kind AND l.document_id = d.document_id
       LEFT JOIN onboarding_document h ON d.data IS NULL AND h.tenant_id = d.tenant_id AND h.kind = d.kind
@@ -105,6 +106,7 @@ _BY_HAND = text(
 class Here:
     """A document, payment or application of credit. `total` in minor units as the PSA writes it (credit notes are
     negative). `external_type` and `external_id` name its object in QuickBooks, `link_state` says whether it lives.
+    `listed_paid`: history that the PSA handed over as paid.
     """
 
     kind: str
@@ -130,6 +132,7 @@ class Here:
     external_id: str | None
     link_state: str | None
     linked_via: str | None
+    listed_paid: bool = False
 
     @property
     def target(self) -> Target | None:

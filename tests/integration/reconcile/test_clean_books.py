@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date, timedelta
+
+from sqlalchemy import text
 
 from services.inbound import resolutions
 from services.inbound.reconcile.period import Period
 from services.outbound import csv_handover
 from services.outbound.csv_handover import Selection
-from tests.support.exporting import TENANT, applied, credit_note, payment, voided
+from tests.support.exporting import TENANT, applied, credit_note, invoice, payment, voided
 from tests.support.ledger import company
 from tests.support.reconcile import ReconcileBench, keys
 
@@ -177,6 +180,47 @@ def test_history_before_the_cutover(books: ReconcileBench) -> None:
     made = books.clean()
     assert keys(made.listed("outside_scope")) == ["invoice/inv-2"]
     assert made.totals.quickbooks == 10000
+
+
+def test_history_that_was_paid_is_no_receivable(books: ReconcileBench) -> None:
+    """Linked by the wizard and listed as paid: in both books it is worth nothing, with each side's reason."""
+    old = books.native(100.0, TxnDate="2026-09-30", DocNumber="OLD-1")
+    books.receive("100.00", {old: "100.00"})
+    raw = books.object("Invoice", old)
+    with books.fleet.transaction(TENANT) as connection:
+        values = {
+            "t": TENANT,
+            "c": books.company_id,
+            "id": old,
+            "token": raw["SyncToken"],
+            "raw": json.dumps(raw),
+        }
+        for statement in (
+            """INSERT INTO onboarding_document (tenant_id, kind, document_id, number, document_date, total, currency,
+                                                client_id, state)
+               VALUES (:t, 'invoice', 'old-1', 'OLD-1', '2026-09-30', 10000, 'USD', 'cl-1', 'paid')""",
+            "INSERT INTO document (tenant_id, kind, document_id) VALUES (:t, 'invoice', 'old-1')",
+            "UPDATE change_feed SET begins_at = clock_timestamp() + interval '1 hour' WHERE company_id = :c",
+            """INSERT INTO link (tenant_id, company_id, kind, document_id, external_type, external_id, sync_token,
+                                 linked_via, snapshot)
+               VALUES (:t, :c, 'invoice', 'old-1', 'Invoice', :id, :token, 'onboarding', CAST(:raw AS jsonb))""",
+        ):
+            connection.execute(text(statement), values)
+    made = books.clean()
+    assert made.counts["matched"] == 1
+    assert (made.totals.ours, made.totals.quickbooks) == (0, 0)
+    assert sorted(item.why for item in made.listed("outside_scope")) == [
+        "history that the PSA handed over as paid",
+        "received before algasync was connected",
+    ]
+
+
+def test_a_draft_whose_tax_is_computed_leaves_nothing(books: ReconcileBench) -> None:
+    """It stands in QuickBooks for a moment and is removed: neither book has it."""
+    draft = invoice("inv-1", net=10000, tax_source="pending_external")
+    books.say("invoice.tax_requested", {**draft, "client": {**draft["client"], "tax_exempt": False}})
+    made = books.clean()
+    assert (made.items, made.totals.quickbooks) == ([], 0)
 
 
 def test_a_document_redated_for_closed_books_is_accepted(books: ReconcileBench) -> None:
