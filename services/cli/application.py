@@ -107,6 +107,7 @@ for process in (
 ):
     app.command(process.__name__, rich_help_panel="Processes")(process)
 app.command("doctor")(maintenance.doctor)
+app.command("renew-secrets")(maintenance.renew_secrets)
 app.command("recover")(recovery.recover)
 app.command("chaos")(chaos.chaos)
 

@@ -37,6 +37,28 @@ def migrate(
         console.say(f"The database went from {before or 'nothing'} to {reached}.")
 
 
+def renew_secrets(json: Json = False) -> None:
+    """Write every stored secret anew with the newest key of ALGASYNC_SECRET_KEYS, so that the old key can go.
+
+    Safe while the fleet runs, and safe to repeat. First give every process both keys, the new one first.
+
+    Example: ALGASYNC_SECRET_KEYS=new,old algasync renew-secrets
+    """
+    from services.cli import wiring
+    from services.configuration import configuration
+    from services.connections import renewal
+    from services.connections.vault import Vault
+
+    with wiring.transaction(None) as connection:
+        done = renewal.renew(connection, Vault.of(configuration()))
+    if json:
+        console.result({"renewed": done})
+        return
+    for table, rows in done.items():
+        console.say(f"{rows} of {table.replace('_', ' ')} written with the newest key")
+    console.say("Once every process has both keys, the old one may be taken out of ALGASYNC_SECRET_KEYS.")
+
+
 def doctor(json: Json = False) -> None:
     """Check database and broker, mend what can be mended safely, and say how to mend the rest.
 
