@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from services.api import problems
+from services.api import documentation, problems
 from services.api.context import Context
 from services.api.problems import MEDIA_TYPE, Problem
 from services.api.requests import Requests
 from services.api.routers import (
+    asyncapi,
     books,
     connect,
     csv,
@@ -68,18 +70,20 @@ _ROUTERS = (
     notices,
     subscriptions,
     system,
+    asyncapi,
 )
 
 
 def create_app(context: Context) -> FastAPI:
     """The API over a context. Its documentation page loads nothing from elsewhere."""
     refused = {"model": Problem, "description": "Refused; nothing was changed.", "content": {MEDIA_TYPE: {}}}
+    failed = {**refused, "description": "QuickBooks, the database or algasync failed; nothing was changed."}
     app = FastAPIOffline(
         title="algasync",
         version=version("algasync"),
         description=_DESCRIPTION,
         redoc_url=None,
-        responses={"4XX": refused},
+        responses={"4XX": refused, "5XX": failed},
         static_url="/docs/assets",
     )
     app.state.context = context
@@ -87,4 +91,12 @@ def create_app(context: Context) -> FastAPI:
     problems.install(app)
     for module in _ROUTERS:
         app.include_router(module.router)
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            documentation.complete(generate())
+        return generate()
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend its document
     return app

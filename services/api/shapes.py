@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
 
 from services.connections.companies import Company
 
@@ -21,6 +22,12 @@ class Told(BaseModel):
     """A body to a caller, read from what a service returned."""
 
     model_config = ConfigDict(from_attributes=True)
+
+
+class Csv(Response):
+    """A sheet to be saved as a file."""
+
+    media_type = "text/csv"
 
 
 class CompanyTold(Told):

@@ -9,11 +9,11 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from pydantic import AwareDatetime, BaseModel, Field
 from sqlalchemy import Connection
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 
 from services.api import work as works
 from services.api.paging import PageQuery, cursor_of, moment_of, number_of
-from services.api.shapes import EntryTold, Told
+from services.api.shapes import Csv, EntryTold, Told
 from services.api.targets import company_of
 from services.api.work import Reader, Work
 from services.exceptions import causes, exceptions, export, types
@@ -165,13 +165,13 @@ def list_exceptions(query: Annotated[Chosen, Query()], work: Reader) -> Exceptio
     )
 
 
-@router.get("/export", response_class=PlainTextResponse, responses={200: {"content": {"text/csv": {}}}})
-def export_exceptions(query: Annotated[Chosen, Query()], work: Reader) -> Response:
+@router.get("/export", response_class=Csv)
+def export_exceptions(query: Annotated[Chosen, Query()], work: Reader) -> Csv:
     """All that the filters match as CSV, at most 50,000 rows; `limit` and `cursor` do not matter."""
     with work.transaction() as connection:
         written = export.csv(connection, _filters(work, connection, query), query.sort)
     headers = {"Content-Disposition": 'attachment; filename="exceptions.csv"'}
-    return Response(written, headers=headers, media_type="text/csv; charset=utf-8")
+    return Csv(written, headers=headers)
 
 
 @router.get("/types", response_model=TypesTold)

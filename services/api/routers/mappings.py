@@ -9,11 +9,11 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
 from sqlalchemy import Connection
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 
 from services.api import etags, lists
 from services.api.paging import Page, PageQuery, cursor_of, texts_of
-from services.api.shapes import EntryTold, Given, Told
+from services.api.shapes import Csv, EntryTold, Given, Told
 from services.api.targets import company_of
 from services.api.work import IfMatch, Manager, Reader, Work, entitled
 from services.connections import catalog
@@ -277,14 +277,14 @@ def import_mappings(given: SheetGiven, work: Manager) -> Response:
     return _set_all(work, given.realm_id, sheets.read(given.sheet), dry_run=given.dry_run)
 
 
-@router.get("/export", response_class=PlainTextResponse)
-def export_mappings(query: Annotated[Whose, Query()], work: Reader) -> PlainTextResponse:
+@router.get("/export", response_class=Csv)
+def export_mappings(query: Annotated[Whose, Query()], work: Reader) -> Csv:
     """All mappings of a company as a CSV sheet."""
     with work.transaction() as connection:
         company = company_of(work, connection, query.realm_id)
         sheet = sheets.write(mappings.every(connection, work.tenant, company.company_id))
     name = f'attachment; filename="mappings-{company.realm_id}.csv"'
-    return PlainTextResponse(sheet, media_type="text/csv", headers={"Content-Disposition": name})
+    return Csv(sheet, headers={"Content-Disposition": name})
 
 
 @router.get("/choices", response_model=ChoicesTold)
