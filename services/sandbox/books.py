@@ -12,11 +12,13 @@ from services.sandbox import (
     journalentries,
     lists,
     payments,
+    purchases,
     refunds,
 )
 from services.sandbox.amounts import ZERO
 from services.sandbox.entities import Entity
 from services.sandbox.fields import Obj, checked, clone, read_only
+from services.sandbox.links import entity_of
 from services.sandbox.schemas import INVOICE
 from services.sandbox.store import Company, Unit
 
@@ -54,6 +56,8 @@ def save(unit: Unit, entity: Entity, body: Obj, *, allow_duplicate: bool = False
         return payments.save(unit, document, old)
     if name == "JournalEntry":
         return journalentries.save(unit, document, old)
+    if name == "Purchase":
+        return purchases.save(unit, document, old)
     if name == "Customer":
         return customers.save(unit, document, old)
     return lists.save(unit, name, document, old)
@@ -88,6 +92,8 @@ def delete(unit: Unit, entity: Entity, body: Obj) -> Obj:
         refunds.delete(unit, old)
     elif entity.name == "Payment":
         payments.delete(unit, old)
+    elif entity.name == "Purchase":
+        purchases.delete(unit, old)
     else:
         journalentries.delete(unit, old)
     return {"domain": "QBO", "status": "Deleted", "Id": old["Id"]}
@@ -160,8 +166,8 @@ def _of_jobs(company: Company, customer: str) -> Decimal:
 def _with_extra(company: Company, line: Obj) -> Obj:
     link = line["LinkedTxn"][0]
     values = {"txnId": link["TxnId"]}
-    document = company.find(link["TxnType"], link["TxnId"])
-    if document is not None and link["TxnType"] != "JournalEntry":
+    document = company.find(entity_of(link["TxnType"]), link["TxnId"])
+    if document is not None and "Balance" in document:
         values["txnOpenBalance"] = format(document["Balance"] + line["Amount"], "f")
         if "DocNumber" in document:
             values["txnReferenceNumber"] = document["DocNumber"]

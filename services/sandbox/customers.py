@@ -60,6 +60,8 @@ def merge(unit: Unit, loser: Obj, survivor: Obj) -> None:
                 holder = line["JournalEntryLineDetail"].get("Entity")
                 if holder and holder["EntityRef"]["value"] == loser["Id"]:
                     holder["EntityRef"] = reference
+        elif entity == "Purchase":
+            document = {**document, "EntityRef": {**reference, "type": "Customer"}}
         else:
             document = {**document, "CustomerRef": reference}
         unit.put(entity, document)

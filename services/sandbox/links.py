@@ -11,7 +11,12 @@ from services.sandbox.fields import Obj
 from services.sandbox.store import Unit
 
 Target = tuple[str, str]  # (TxnType, TxnId)
-LINKABLE = ("Invoice", "CreditMemo", "JournalEntry")
+LINKABLE = ("Invoice", "CreditMemo", "JournalEntry", "Expense")
+
+
+def entity_of(kind: str) -> str:
+    """The entity behind a TxnType: an expense is a Purchase."""
+    return "Purchase" if kind == "Expense" else kind
 
 
 def payments_on(unit: Unit, target: Target) -> Iterator[Obj]:
@@ -67,17 +72,23 @@ def open_amount(unit: Unit, target: Target, document: Obj, customer: str) -> Dec
     if kind == "CreditMemo":
         remaining: Decimal = document["RemainingCredit"]
         return remaining
+    if kind == "Expense":
+        return _unsettled(unit, target, document["TotalAmt"])
+    return _unsettled(unit, target, abs(journal_amount(unit, key, customer)))
+
+
+def _unsettled(unit: Unit, target: Target, total: Decimal) -> Decimal:
     settled = sum((applied_by(payment)[target] for payment in payments_on(unit, target)), ZERO)
-    return abs(journal_amount(unit, key, customer)) - settled
+    return total - settled
 
 
 def settle(unit: Unit, target: Target, payment: str, delta: Decimal, *, linked: bool) -> None:
     """Move `delta` onto a document (negative: take it off) and note whether `payment` is still linked to it."""
     kind, key = target
-    document = unit.get(kind, key)
+    document = unit.get(entity_of(kind), key)
     if document is None:
         raise faults.not_found(kind, key)
-    if kind == "JournalEntry":
+    if kind in ("JournalEntry", "Expense"):
         return
     if kind == "CreditMemo":
         remaining = document["RemainingCredit"] - delta

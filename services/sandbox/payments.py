@@ -10,12 +10,12 @@ from services.sandbox import faults
 from services.sandbox.amounts import ZERO, cents
 from services.sandbox.clock import today
 from services.sandbox.fields import Obj
-from services.sandbox.links import LINKABLE, Target, applied_by, is_credit, open_amount, settle
+from services.sandbox.links import LINKABLE, Target, applied_by, entity_of, is_credit, open_amount, settle
 from services.sandbox.references import ancestors, currency, guard_period, resolve
 from services.sandbox.sales import voided_note
 from services.sandbox.store import Unit
 
-UNMODELLED_LINKS = ("Expense", "Check", "CreditCardCredit", "Purchase", "Deposit")
+UNMODELLED_LINKS = ("Check", "CreditCardCredit", "Purchase", "Deposit")
 DEPOSITABLE = ("Bank", "Other Current Asset")
 
 
@@ -223,7 +223,7 @@ def _target(line: Obj) -> Target:
 
 def _document(unit: Unit, payment: Obj, target: Target) -> Obj:
     kind, key = target
-    document = unit.get(kind, key)
+    document = unit.get(entity_of(kind), key)
     if document is None:
         raise faults.invalid_reference("Transaction", key, "LinkedTxn")
     if document["CurrencyRef"]["value"] != payment["CurrencyRef"]["value"]:
@@ -239,6 +239,8 @@ def _owner(document: Obj, payer: str) -> str:
     """The customer of a document; a journal entry counts as the payer's when it names the payer."""
     if "CustomerRef" in document:
         return str(document["CustomerRef"]["value"])
+    if "EntityRef" in document:
+        return str(document["EntityRef"]["value"])
     named = [
         line["JournalEntryLineDetail"]["Entity"]["EntityRef"]["value"]
         for line in document["Line"]

@@ -322,6 +322,40 @@ JOURNAL: Fields = {
     "TxnTaxDetail": not_modelled("tax on journal entries"),
     "Line": rows(_JOURNAL_LINE),
 }
+_EXPENSE_LINE: Fields = {
+    "Id": text(50),
+    "LineNum": quantity,
+    "Description": text(4000),
+    "Amount": money,
+    "DetailType": choice("AccountBasedExpenseLineDetail"),
+    "AccountBasedExpenseLineDetail": group(
+        {
+            "AccountRef": ref,
+            "CustomerRef": ref,
+            "ClassRef": ref,
+            "TaxCodeRef": ref,
+            "BillableStatus": choice("NotBillable"),
+        }
+    ),
+}
+PURCHASE: Fields = {
+    **BASE,
+    "DocNumber": text(21),
+    "TxnDate": day,
+    "PrivateNote": text(4000),
+    "PaymentType": choice("Cash", "Check", "CreditCard"),
+    "AccountRef": ref,
+    "EntityRef": ref,
+    "PaymentMethodRef": ref,
+    "DepartmentRef": ref,
+    "CurrencyRef": ref,
+    "ExchangeRate": quantity,
+    "Credit": not_modelled("credit card refunds"),
+    "TotalAmt": read_only,
+    "TxnTaxDetail": not_modelled("tax on expenses"),
+    "LinkedTxn": not_modelled("expenses linked to other transactions"),
+    "Line": rows(_EXPENSE_LINE),
+}
 CREDIT_MEMO: Fields = {
     **_SALES,
     "RemainingCredit": read_only,

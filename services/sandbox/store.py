@@ -204,6 +204,8 @@ def receivable(entity: str, body: Obj) -> list[tuple[str, Decimal]]:
                 sign = 1 if detail["PostingType"] == "Debit" else -1
                 found.append((detail["Entity"]["EntityRef"]["value"], sign * line["Amount"]))
         return found
+    if entity == "Purchase":
+        return [(body["EntityRef"]["value"], body["TotalAmt"])]
     customer = body.get("CustomerRef", {}).get("value")
     if customer is None:
         return []

@@ -73,7 +73,7 @@ def test_lines_cannot_use_more_than_the_money(us: Books) -> None:
         ({"Line": [{"Amount": 5}]}, "2020"),
         ({"Line": [link("Invoice", "999", "5")]}, "2500"),
         ({"Line": [link("Estimate", "1", "5")]}, "620"),
-        ({"Line": [link("Expense", "1", "5")]}, "sandbox-not-modelled"),
+        ({"Line": [link("Check", "1", "5")]}, "sandbox-not-modelled"),
     ],
 )
 def test_bad_payment_is_refused(us: Books, change: dict[str, object], code: str) -> None:
@@ -179,6 +179,31 @@ def test_payments_apply_themselves_by_preference(us: Books) -> None:
     us.pay("70.00")
     assert us.read("Invoice", older["Id"])["Balance"] == 0
     assert us.read("Invoice", newer["Id"])["Balance"] == 30
+
+
+def test_expense_on_receivables_takes_a_payment_back(us: Books) -> None:
+    """Money that went back is an expense on receivables for the customer; a payment settles it [D-pay]."""
+    detail = {"AccountRef": {"value": "7"}}
+    line = {
+        "Amount": 80,
+        "DetailType": "AccountBasedExpenseLineDetail",
+        "AccountBasedExpenseLineDetail": detail,
+    }
+    body = {
+        "PaymentType": "Cash",
+        "AccountRef": {"value": "5"},
+        "EntityRef": {"value": "1", "type": "Customer"},
+        "Line": [line],
+    }
+    expense = us.post("/purchase", body)["Purchase"]
+    assert expense["TotalAmt"] == 80
+    payment = us.pay("100.00", Line=[link("Expense", expense["Id"], "80.00")])
+    assert payment["UnappliedAmt"] == 20
+    us.refused("/payment", payment_body("5.00", Line=[link("Expense", expense["Id"], "5.00")]), "620")
+    balances = us.control("GET", f"/companies/{us.realm}/receivables")
+    assert balances == {"customers": {"1": -20}, "total": -20}
+    assert us.read("Purchase", expense["Id"]) == expense
+    us.refused("/purchase", {**body, "AccountRef": {"value": "1"}}, "6000")
 
 
 def test_journal_entry_on_receivables_can_be_paid(us: Books) -> None:
