@@ -106,6 +106,12 @@ class Settings(BaseModel):
         ("tenant", "company"),
         "Refunds ask a person, or are posted as an Expense on receivables.",
     )
+    refund_account: Reference | None = _setting(
+        None, ("company",), "Bank account that money leaves from when refunds are posted as an Expense."
+    )
+    receivables_account: Reference | None = _setting(
+        None, ("company",), "Accounts Receivable account that such an Expense is posted on."
+    )
     write_off_item: Reference | None = _setting(
         None,
         ("company",),

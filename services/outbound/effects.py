@@ -20,7 +20,7 @@ from messages.invoices import (
     InvoiceVoided,
     InvoiceWrittenOff,
 )
-from messages.payments import PaymentReallocated, PaymentRecorded, PaymentReversed
+from messages.payments import PaymentReallocated, PaymentRecorded, PaymentRefunded, PaymentReversed
 from services.ledger import documents
 from services.ledger.documents import Description
 from services.ledger.operations import Lane, Plan
@@ -146,7 +146,7 @@ def _payment_plan(
 def _reversed(connection: Connection, tenant: str, reversed_: PaymentReversed) -> Effect:
     """Only a payment that never was is voided; money that went back stays in the books, by hand."""
     if reversed_.reason != "keyed_in_error":
-        return _by_hand(connection, tenant, reversed_)
+        return _by_hand(connection, tenant, reversed_, kind="return_money")
     known = documents.get(connection, tenant, "payment", reversed_.id)
     shares = (known.data or {}).get("allocations", ())
     company_id, condition = _home(connection, tenant, [("payment", reversed_.id)], "")
@@ -213,21 +213,31 @@ def _by_hand(
     data: EventData,
     described: Description | None = None,
     kind: str = "unsupported",
+    involved: Sequence[Reference] = (),
 ) -> Effect:
     """An operation that fails at once, with the recipe, so that a person does it; some do it if a setting says so."""
     company_id, condition = _home(connection, tenant, [data.key, *_about(data)], "")
     plan = Plan(
         kind=kind,
-        queue="export",
+        queue="payments_out" if kind == "return_money" else "export",
         company_id=company_id,
         company_condition=condition,
-        payload={"event": type(data).__name__, "data": data.plain(), "about": _listed(_about(data))},
+        payload={
+            "event": type(data).__name__,
+            "data": data.plain(),
+            "about": _listed(_about(data)),
+            "involves": _listed(involved),
+        },
     )
     return Effect(described or Description(), [plan])
 
 
 def _written_off(connection: Connection, tenant: str, data: InvoiceWrittenOff) -> Effect:
     return _by_hand(connection, tenant, data, kind="write_off")
+
+
+def _refunded(connection: Connection, tenant: str, data: PaymentRefunded) -> Effect:
+    return _by_hand(connection, tenant, data, kind="return_money", involved=[("payment", data.payment_id)])
 
 
 def _about(data: EventData) -> list[Reference]:
@@ -268,6 +278,7 @@ _RULES: Mapping[type[EventData], Rule] = {
     PaymentRecorded: _payment,
     PaymentReallocated: _reallocated,
     PaymentReversed: _reversed,
+    PaymentRefunded: _refunded,
     ClientUpdated: _client,
 }
 

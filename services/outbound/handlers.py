@@ -13,6 +13,7 @@ from services.outbound.create_customer import CreateCustomer
 from services.outbound.export_form import EXPORT_CREDIT_MEMO, EXPORT_INVOICE
 from services.outbound.export_payment import ExportPayment
 from services.outbound.push_customer import PushCustomer
+from services.outbound.return_money import ReturnMoney
 from services.outbound.reverse_payment import ReversePayment
 from services.outbound.unapply_credit import UnapplyCredit
 from services.outbound.unsupported import Unsupported
@@ -31,6 +32,7 @@ _ALL: tuple[Handler, ...] = (
     VoidInvoice(),
     VoidCreditMemo(),
     ReversePayment(),
+    ReturnMoney(),
     CreateCustomer(),
     PushCustomer(),
     WRITE_OFF,

@@ -24,6 +24,7 @@ from tests.support.exporting import Workbench
 from tests.support.killable import Crew
 
 _MARK = re.compile(r"(AS|TAX|WO)-[A-Z2-7]{8}")  # differs by tenant and company
+_TXN = {"Purchase": "Expense"}  # as payments call it
 WITHIN = 15.0  # seconds until a worker is where it is to be
 _BLOCKED_BY = "SELECT pid FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))"
 
@@ -208,8 +209,10 @@ def picture(bench: Workbench) -> dict[str, Any]:
     names: dict[tuple[str, str], str] = {}
     for link in links:
         key = (link.external_type, link.external_id)
-        names[key] = "+".join(filter(None, [names.get(key), f"{link.kind}:{link.document_id}"]))
-    objects = {entity: bench.objects(entity) for entity in ("Invoice", "CreditMemo", "Payment")}
+        names[key] = names[_TXN.get(link.external_type, link.external_type), link.external_id] = "+".join(
+            filter(None, [names.get(key), f"{link.kind}:{link.document_id}"])
+        )
+    objects = {entity: bench.objects(entity) for entity in ("Invoice", "CreditMemo", "Payment", "Purchase")}
     tokens = {(entity, one["Id"]): int(one["SyncToken"]) for entity, rows in objects.items() for one in rows}
     client = next(one for one in bench.objects("Customer") if one["Id"] == "2")
     return {
@@ -254,7 +257,7 @@ def _shown(names: dict[tuple[str, str], str], entity: str, raw: dict[str, Any]) 
             lines.append((line.get("Description"), line["Amount"]))
     return {
         "name": names.get((entity, raw["Id"]), f"?{entity}"),
-        "customer": raw["CustomerRef"]["value"],
+        "customer": (raw.get("CustomerRef") or raw["EntityRef"])["value"],
         "lines": sorted(lines, key=str),
         **{
             name: _MARK.sub("AS-", value) if isinstance(value := raw.get(name), str) else value

@@ -82,6 +82,7 @@ KINDS = {
     "tax_draft": Kind([], ("invoice.tax_requested", invoice("inv-1", tax_source="pending_external"))),
     "correction": Kind([INVOICE], ("invoice.corrected", invoice("inv-1", net=9000))),
     "re_export": Kind([INVOICE], None, creates=True),
+    "bounced": Kind([INVOICE, PAID], ("payment.reversed", REVERSED | {"reason": "bounced"})),
     "write_off": Kind([INVOICE], ("invoice.written_off", WRITTEN_OFF)),
 }
 
@@ -117,6 +118,9 @@ def new_bench(fleet: Database, _sandbox_process: Sandbox) -> Iterator[Bench]:
         bench = new_workbench(fleet, _sandbox_process, tenant=f"t-{number}", realm=realm)
         bench.set("push_customer_fields", True, "tenant")
         bench.set("write_off_item", {"id": "7"})
+        bench.set("refunds", "expense")
+        bench.set("refund_account", {"id": "5"})
+        bench.set("receivables_account", {"id": "7"})
         bench.prefer("SalesFormsPrefs", AutoApplyCredit=False)
         return bench
 
