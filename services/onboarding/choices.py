@@ -35,6 +35,7 @@ LISTS: Mapping[str, str] = {
     "default_class": "Class",
     "default_department": "Department",
     "write_off_item": "Item",
+    "refund_account": "Account",
 }
 """From which list a kind of mapping, or a setting, is chosen."""
 

@@ -21,7 +21,14 @@ from services.onboarding.assigning import Wanted
 from services.refusals import invalid
 
 POINTING = frozenset(
-    {"deposit_account", "deposit_accounts", "default_class", "default_department", "write_off_item"}
+    {
+        "deposit_account",
+        "deposit_accounts",
+        "default_class",
+        "default_department",
+        "write_off_item",
+        "refund_account",
+    }
 )
 """Settings whose values are rows of the company's lists."""
 

@@ -26,7 +26,7 @@ DIFFERENT: Final = {
 }
 
 _ALIKE = text(
-    """SELECT external_id, date, facts ->> 'reference' AS reference FROM psa_payment
+    """SELECT external_id, date, facts ->> 'reference' AS reference, state FROM psa_payment
         WHERE company_id = :company AND customer_id = :customer AND amount = :amount AND currency = :currency
           AND billing_payment_id IS NULL AND date BETWEEN :first AND :last
           AND (state = 'told' OR (state = 'held' AND code = 'likely_duplicate'))
@@ -62,8 +62,15 @@ def _problem(document: Document, found: Sequence[Row[Any]]) -> Problem:
         title=f"{words.title(document)} looks like one that is in QuickBooks already",
         happened=f"Same customer, same amount, within five days: {named}.",
         why="Recording it again would count the same money twice, if it is the same.",
-        fix="If it is the same money, reverse this payment in billing as keyed in error: billing has it from "
-        "QuickBooks, and this item is settled by itself. If not, choose that it is a different one.",
+        fix=f"If it is the same money, {_same(document, found)}, and this item is settled by itself. "
+        "If not, choose that it is a different one.",
         details={"quickbooks_ids": [one.external_id for one in found], "choices": [DIFFERENT]},
         **words.facts(document),
     )
+
+
+def _same(document: Document, found: Sequence[Row[Any]]) -> str:
+    """What links the two: billing has the one it was told of twice; one that is held waits to be said what it is."""
+    if all(one.state == "held" for one in found):
+        return f"say so on the item of that payment in QuickBooks (choice same:{document.document_id}): they are linked"
+    return "reverse this payment in billing as keyed in error: billing has it from QuickBooks"

@@ -414,6 +414,19 @@ def test_the_same_payment_reversed_in_billing_settles_the_question(workbench: Wo
     assert workbench.exceptions() == []
 
 
+@pytest.mark.parametrize(("state", "said"), [("told", "reverse this payment"), ("held", "choice same:pay-1")])
+def test_what_links_the_two_depends_on_what_billing_was_told(
+    workbench: Workbench, state: str, said: str
+) -> None:
+    """Billing has the one it was told of; one that is held back is linked by saying that it is this payment."""
+    billed(workbench, "inv-1")
+    entered_by_hand(workbench, state=state)
+    with workbench.fleet.transaction(TENANT) as connection:
+        connection.execute(text("UPDATE psa_payment SET code = 'likely_duplicate' WHERE state = 'held'"))
+    workbench.say("payment.recorded", payment("pay-1", ("inv-1", 13500)))
+    assert said in workbench.exceptions()[0].fix
+
+
 @pytest.mark.parametrize("change", [{"state": "withdrawn"}, {"day": "2026-11-09"}])
 def test_what_cannot_be_the_same_is_not_asked_about(workbench: Workbench, change: dict[str, str]) -> None:
     """Voided since, or six days apart."""
