@@ -17,6 +17,7 @@ from sqlalchemy import Connection, text
 
 from messages.money import to_decimal, to_minor
 from services.database import Database
+from services.exceptions import replays
 from services.ledger import documents, waits
 from services.ledger.attempts import finish
 from services.ledger.operations import COLUMNS, State, from_row
@@ -118,6 +119,18 @@ _UNSENT = text(
                (SELECT * FROM unnest(CAST(:kinds AS text[]), CAST(:ids AS text[])))
            AND o.state IN ('queued', 'scheduled', 'waiting', 'failed') AND o.outcome IN ('none', 'unsent', 'refused')
          ORDER BY o.operation_id FOR UPDATE"""  # noqa: S608 - constant columns
+)
+
+
+# What failed because a document it refers to was in no books that we know of.
+_RESTING = text(
+    """SELECT o.operation_id FROM operation o
+        WHERE o.tenant_id = :tenant AND o.state = 'failed'
+          AND o.reason_code IN ('unlinked_before_cutover', 'unlinked_document')
+          AND EXISTS (SELECT FROM jsonb_array_elements(o.payload -> 'involves') AS e
+                        JOIN unnest(CAST(:kinds AS text[]), CAST(:ids AS text[])) AS u (kind, id)
+                          ON e ->> 0 = u.kind AND e ->> 1 = u.id)
+        ORDER BY o.operation_id"""
 )
 
 
@@ -367,6 +380,8 @@ def _link(
     if unsent:
         because = "it is in QuickBooks already and was linked by the wizard, so nothing is exported"
         finish(connection, unsent, State.SKIPPED, "linked", because, actor)
+    for operation_id in connection.execute(_RESTING, values).scalars().all():
+        replays.again(connection, operation_id, actor, "the wizard linked what it refers to")
     return linked
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import datetime
+
 import pytest
 
+from services.ledger import waits
 from services.onboarding import history, reading, runs
 from services.onboarding.runs import Run
+from services.outbound import csv_handover
+from services.outbound.csv_handover import Selection
 from services.refusals import Refusal
 from tests.integration.onboarding.conftest import ACTOR, Wizard
-from tests.support.exporting import TENANT
+from tests.support.exporting import TENANT, invoice, payment
 from tests.support.ledger import setting
 
 
@@ -160,3 +165,42 @@ def test_reading_goes_on_behind_the_last_page_kept(wizard: Wizard) -> None:
     assert wizard.bench.reads - before == done.pages - 2
     reading.read(wizard.bench.fleet, wizard.bench.clients, run, ["Invoice"], size=10)
     assert wizard.bench.reads - before == done.pages - 2
+
+
+def test_what_failed_for_an_unlinked_document_goes_on_once_it_is_linked(wizard: Wizard) -> None:
+    """A payment on an invoice from before the cutover rests with a person; the link lets it go out by itself."""
+    bench = wizard.bench
+    bench.set("cutover_date", "2026-11-01", "tenant")
+    (there,) = wizard.enter("Invoice", wizard.form("2", "OLD-1", "135.00", "2026-10-31"))
+    bench.say("invoice.finalized", invoice("old-1", number="OLD-1"))
+    bench.say("payment.recorded", payment("pay-old", ("old-1", 13500)))
+    assert bench.outcome("payment", "pay-old") == ("failed", "unlinked_before_cutover")
+    run = wizard.start()
+    assert link_all(wizard, run) == 1
+    bench.settle()
+    assert bench.outcome("payment", "pay-old")[0] == "succeeded"
+    (paid,) = bench.objects("Payment")
+    assert paid["Line"][0]["LinkedTxn"][0]["TxnId"] == there
+    assert bench.exceptions() == []
+
+
+def test_what_went_over_by_csv_is_found_and_never_exported(wizard: Wizard) -> None:
+    """Handed over as a file, imported by hand, linked by number, total, customer and date: one copy in the books."""
+    bench = wizard.bench
+    bench.set("auto_sync", False, "tenant")
+    bench.say("invoice.finalized", invoice("csv-1", number="CSV-1"))
+    october = Selection(datetime.date(2026, 10, 1), datetime.date(2026, 10, 31))
+    with bench.fleet.transaction(TENANT) as connection:
+        csv_handover.hand_over(connection, TENANT, october, actor=ACTOR)
+    bench.set("auto_sync", True, "tenant")
+    with bench.fleet.transaction(TENANT) as connection:
+        waits.release(connection, TENANT, "auto_sync", "tenant")
+    bench.settle()
+    assert bench.outcome("invoice", "csv-1")[0] == "waiting"
+    wizard.enter("Invoice", wizard.form("2", "CSV-1", "135.00", "2026-10-31"))
+    run = wizard.start()
+    assert wizard.history(run)["csv-1"].status == "confident"
+    assert link_all(wizard, run) == 1
+    bench.settle()
+    assert bench.outcome("invoice", "csv-1") == ("skipped", "linked")
+    assert len([one for one in bench.objects() if one.get("DocNumber") == "CSV-1"]) == 1
