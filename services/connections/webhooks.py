@@ -47,12 +47,18 @@ _TAKE = text(
 )
 _MERGED = text(
     """INSERT INTO customer_merge (company_id, tenant_id, loser, survivor) VALUES (:company, :tenant, :loser, :survivor)
-       ON CONFLICT (company_id, loser) DO UPDATE SET survivor = excluded.survivor"""
+       ON CONFLICT (company_id, loser) DO UPDATE
+          SET survivor = excluded.survivor, told_at = excluded.told_at, filed_at = NULL"""
 )
 _MERGES = text(
-    """DELETE FROM customer_merge WHERE (company_id, loser) IN (
-         SELECT company_id, loser FROM customer_merge ORDER BY told_at LIMIT :limit FOR UPDATE SKIP LOCKED)
-       RETURNING company_id, loser, survivor"""
+    """UPDATE customer_merge SET filed_at = clock_timestamp() WHERE (company_id, loser) IN (
+         SELECT company_id, loser FROM customer_merge WHERE filed_at IS NULL
+          ORDER BY told_at LIMIT :limit FOR UPDATE SKIP LOCKED)
+       RETURNING company_id, loser"""
+)
+_SURVIVOR = text("SELECT survivor FROM customer_merge WHERE company_id = :company AND loser = :loser")
+_FORGET_MERGES = text(
+    "DELETE FROM customer_merge WHERE told_at < clock_timestamp() - CAST(:kept AS interval)"
 )
 _FORGET = text(
     """DELETE FROM webhook_event WHERE (company_id, event_hash) IN (
@@ -123,21 +129,28 @@ def take(
 
 
 def forget(connection: Connection) -> int:
-    """Drop events seen longer ago than `KEPT` (scope: all tenants), a batch; returns how many."""
+    """Drop events and merges told longer ago than `KEPT` (scope: all tenants), a batch; returns how many events."""
+    connection.execute(_FORGET_MERGES, {"kept": KEPT})
     return connection.execute(_FORGET, {"kept": KEPT, "batch": BATCH}).rowcount
 
 
 def file_merges(
-    connection: Connection, merged: Callable[[Connection, Company, str, str], object], *, limit: int = 100
+    connection: Connection, merged: Callable[[Connection, Company, str], object], *, limit: int = 100
 ) -> int:
-    """Hand over (company, loser, survivor) of customers that became one (scope: all tenants); returns how many.
-
-    Nothing that can be read ever says which customer a vanished one went to: only the webhook did.
-    """
+    """Hand over company and id of customers that went into others (scope: all tenants); returns how many."""
     told = connection.execute(_MERGES, {"limit": limit}).all()
     for row in told:
-        merged(connection, companies.get(connection, row.company_id), row.loser, row.survivor)
+        merged(connection, companies.get(connection, row.company_id), row.loser)
     return len(told)
+
+
+def survivor(connection: Connection, company_id: UUID, loser: str) -> str | None:
+    """The customer that a vanished one was merged into; None when no webhook told.
+
+    Nothing that can be read at QuickBooks says it.
+    """
+    found = connection.execute(_SURVIVOR, {"company": company_id, "loser": loser}).scalar()
+    return None if found is None else str(found)
 
 
 def _merge(row: Any, event: Event) -> dict[str, object]:

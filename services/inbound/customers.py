@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, text
 
+from services.connections import webhooks
 from services.connections.companies import Company
 from services.exceptions import causes, desk
 from services.inbound import cases, filing, sightings
@@ -46,10 +47,9 @@ _DOCUMENTS = text(
         ORDER BY c.body #>> '{CustomerRef,value}' IS DISTINCT FROM :id AND c.body IS NOT NULL DESC, l.link_id DESC
         LIMIT 1"""
 )
-_SURVIVOR = text(
-    """UPDATE operation SET payload = payload || jsonb_build_object('survivor', CAST(:survivor AS text))
-        WHERE tenant_id = :tenant AND document_kind = 'quickbooks_customer' AND document_id = :document
-          AND finished_at IS NULL"""
+_AGAIN = text(
+    """UPDATE quickbooks_object SET judge_at = clock_timestamp()
+        WHERE company_id = :company AND entity = 'Customer' AND external_id = :id AND deleted"""
 )
 
 
@@ -81,7 +81,7 @@ class CheckCustomer:
             return Skip("unmapped", "no client is linked to it (any more)")
         if case.seen.raw is not None:
             return _living(case, linked, case.seen.raw)
-        survivor = operation.payload.get("survivor")
+        survivor = webhooks.survivor(connection, case.company_id, case.external_id)
         if survivor is not None:
             return _follow(case, linked, survivor, "")
         known = connection.execute(
@@ -129,15 +129,14 @@ class CheckCustomer:
         return Found()
 
 
-def merged(connection: Connection, company: Company, loser: str, survivor: str) -> None:
-    """Take over what a webhook says: one customer was merged into another."""
-    filing.file(connection, company, None, sightings.gone("Customer", [loser]))
-    values = {
-        "tenant": company.tenant_id,
-        "document": filing.subject_id(company, loser),
-        "survivor": survivor,
-    }
-    connection.execute(_SURVIVOR, values)
+def merged(connection: Connection, company: Company, loser: str) -> None:
+    """Take over what a webhook says: a customer was merged into another, which `webhooks.survivor` names.
+
+    When its end was seen before, and judged without that knowledge, it is judged again.
+    """
+    outcomes = filing.file(connection, company, None, sightings.gone("Customer", [loser]))
+    if not outcomes["new"]:
+        connection.execute(_AGAIN, {"company": company.company_id, "id": loser})
 
 
 def _linked(case: Case, customer_id: str) -> list[Linked]:
