@@ -49,7 +49,8 @@ def test_the_commands_of_the_design_exist() -> None:
         "dead-letters ": "list show replay discard",
         "exceptions ": "list show retry ignore assign causes",
         "operations ": "list show",
-        "connections ": "list",
+        "connections ": "list health connect make-default disconnect set-cursor timeline",
+        "connections credentials ": "show set clear",
         "mappings ": "set list delete",
     }
     expected = {f"algasync {group}{name}" for group, names in groups.items() for name in names.split()}
