@@ -6,11 +6,16 @@ from typing import Any
 
 import pytest
 import requests
+from sqlalchemy import text
 
+import outbox
 from services.api.keys import Scope
+from services.exceptions.desk import ExceptionDesk
+from services.ledger.intake import Intake
 from services.onboarding import payments
+from services.outbound.effects import Effects
 from tests.support.api import TENANT, Caller, Served, served
-from tests.support.exporting import invoice
+from tests.support.exporting import invoice, payment
 from tests.support.intuit import US
 from tests.support.sandbox import Sandbox
 
@@ -178,3 +183,40 @@ def test_readiness_and_plan_over_http(served: Served, screen: Caller) -> None:
     assert reader.get("/v1/readiness/period", begin="2026-10-01", until="2026-10-31")["data"] == []
     wrong = reader("GET", "/v1/readiness/period", params={"begin": "2026-10-31", "until": "2026-10-01"})
     assert wrong.json()["errors"][0]["field"] == "until"
+
+
+def bill(served: Served, kind: str, data: dict[str, Any]) -> None:
+    """Billing finalizes something, and intake takes it over."""
+    with served.fleet.transaction(TENANT) as connection:
+        emitted = outbox.emit(connection, TENANT, f"{kind}.v1", str(data["id"]), data)
+        query = text("SELECT body FROM outbox_event WHERE event_id = :id")
+        body = connection.execute(query, {"id": emitted.event_id}).scalar_one()
+    Intake(served.fleet, Effects(), ExceptionDesk()).take_over(body.encode())
+
+
+def test_a_screen_sees_the_plan_and_settles_what_waits(served: Served, screen: Caller) -> None:
+    """In the API's own role: planned calls with their totals, the dry run, and what waits marked as handled."""
+    for mapping in (("customer", "cl-1", "2"), ("item", "svc", "3")):
+        kind, key, external_id = mapping
+        screen.put("/v1/mappings", {"kind": kind, "key": key, "external_id": external_id})
+    bill(served, "invoice.finalized", invoice("inv-1"))
+    bill(served, "invoice.finalized", invoice("inv-2", terms="net_30"))
+    bill(served, "payment.recorded", payment("pay-1", ("inv-1", 13500)))
+    plan = screen.get("/v1/plan")
+    assert plan["summary"]["calls"] == {"create Invoice": 1, "create Payment": 1}
+    assert plan["summary"]["totals"]["create Invoice"] == {"USD": "135.00"}
+    by_id = {one["document_id"]: one for one in plan["data"]}
+    assert "new:invoice/inv-1" in by_id["pay-1"]["call"]["body"]
+    assert by_id["inv-2"]["findings"][0]["where"] == "terms"
+    asked = screen.get("/v1/readiness/period", begin="2026-10-01", until="2026-10-31")["data"]
+    assert [one["document_id"] for one in asked] == ["inv-2"]
+
+    at = f"/v1/onboarding/runs/{posted(screen, '/v1/onboarding/runs')['run_id']}"
+    told = screen.get(f"{at}/go-live", cutover="2026-11-01")
+    assert {(one["kind"], one["before_cutover"], one["documents"]) for one in told["waiting"]} == {
+        ("invoice", True, 2),
+        ("payment", False, 1),
+    }
+    body = {"cutover": "2026-11-01", "waiting": "handled", "auto_sync": True}
+    assert posted(screen, f"{at}/go-live", body) == {"handled": 3}
+    assert screen.get("/v1/plan")["data"] == []
