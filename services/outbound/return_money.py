@@ -38,6 +38,7 @@ from services.outbound import books as books_
 from services.outbound.allocations import Target
 from services.outbound.books import Books
 from services.outbound.dossiers import Dossier, Reference
+from services.outbound.export_payment import from_quickbooks
 from services.outbound.findings import EXPORT_ERROR, Finding, problem
 from services.outbound.handler import OutboundHandler, as_answer, asked, sent
 from services.quickbooks import calls, query
@@ -55,6 +56,7 @@ class ReturnMoney(OutboundHandler):
 
     kind = "return_money"
     queue = "payments_out"
+    needs_auto_sync = False  # the books must follow, and a recipe never waits
     act = "return the money of"
 
     def prepare(self, connection: Connection, operation: Operation, requestid: str) -> Prepared:
@@ -67,6 +69,8 @@ class ReturnMoney(OutboundHandler):
             return unsupported.by_hand(
                 connection, operation, f"Or set {SETTINGS} for the company, and retry."
             )
+        if paid.link is None and from_quickbooks((paid.document.data or {}).get("provider")):
+            return unsupported.by_hand(connection, operation)  # it is QuickBooks' own, and corrected there
         held = unlinked.check(connection, operation, paid.document, [paid], books)
         if held is not None:
             return held

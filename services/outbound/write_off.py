@@ -53,6 +53,7 @@ class WriteOff(ExportForm):
     """Handler of `write_off`."""
 
     act = "write off"
+    needs_auto_sync = False  # the books must follow, and a recipe never waits
 
     def __init__(self) -> None:
         super().__init__("write_off", CREDIT_MEMO)

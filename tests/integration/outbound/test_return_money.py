@@ -130,3 +130,11 @@ def test_closed_books_keep_it_out(bench: Workbench) -> None:
     bench.say("payment.reversed", BOUNCED)
     assert bench.outcome("payment", "pay-1") == ("failed", "books_closed")
     assert bench.objects("Purchase") == []
+
+
+def test_a_payment_of_quickbooks_is_given_back_there(bench: Workbench) -> None:
+    """Billing only repeats it: the recipe, at once, even when automatic sync is off."""
+    bench.say("payment.recorded", payment("pay-2", amount=5000, reference="x", provider="quickbooks"))
+    bench.set("auto_sync", False, "tenant")
+    bench.say("payment.refunded", refund(5000, payment_id="pay-2"))
+    assert bench.outcome("refund", "ref-1") == ("failed", "unsupported_effect")

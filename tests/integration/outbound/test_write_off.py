@@ -110,3 +110,11 @@ def test_an_invoice_that_never_was_exported(workbench: Workbench) -> None:
     workbench.say("invoice.finalized", invoice("inv-1"))
     workbench.say("invoice.written_off", written_off())
     assert workbench.outcome("invoice", "inv-1") == ("failed", "unlinked_before_cutover")
+
+
+def test_a_recipe_never_waits(workbench: Workbench) -> None:
+    """Automatic sync is off: what a person has to do is said at once all the same."""
+    workbench.say("invoice.finalized", invoice("inv-1"))
+    workbench.set("auto_sync", False, "tenant")
+    workbench.say("invoice.written_off", written_off())
+    assert workbench.outcome("invoice", "inv-1") == ("failed", "unsupported_effect")
