@@ -17,9 +17,12 @@ from tests.integration.workers.running import DONE, Running
 from tests.support import eventually
 from tests.support.receiver import Receiver
 from tests.support.telling import tell
-from workers import topology
+from workers import actors, topology
 from workers.dispatcher import Dispatcher
 from workers.fleet import Fleet
+from workers.gate import Gate
+from workers.inprocess import InProcessBroker
+from workers.pool import Pool
 from workers.topology import WORK, QueueName
 
 
@@ -33,20 +36,24 @@ def amqp(broker_url: str) -> Iterator[Amqp]:
     channel.close()
 
 
-def test_the_fleet_delivers(desk: Desk, endpoint: Receiver, broker_url: str, amqp: Amqp) -> None:
-    """The dispatcher sends somebody to each destination that is owed something, and to no other; once at a time."""
-    desk.webhook(endpoint.url)
-    fleet = Fleet(
+def working(desk: Desk) -> Fleet:
+    """A fleet whose workers send for this desk."""
+    return Fleet(
         intake=lambda *_: None,
         run=lambda *_: DONE,
         file_letter=lambda _: None,
         ask_database=lambda: None,
         notify=desk.notifier.wake,
     )
+
+
+def test_the_fleet_delivers(desk: Desk, endpoint: Receiver, broker_url: str, amqp: Amqp) -> None:
+    """The dispatcher sends somebody to each destination that is owed something, and to no other; once at a time."""
+    desk.webhook(endpoint.url)
     with (
         Publisher(broker_url, exchanges=[WORK]) as publisher,
         lead(desk.fleet, "dispatcher", threading.Event()) as leadership,
-        Running(broker_url, fleet, queues=(QueueName.NOTIFY,)),
+        Running(broker_url, working(desk), queues=(QueueName.NOTIFY,)),
     ):
         assert leadership is not None
         dispatcher = Dispatcher(desk.fleet, publisher, 8, timedelta(seconds=60))
@@ -58,6 +65,22 @@ def test_the_fleet_delivers(desk: Desk, endpoint: Receiver, broker_url: str, amq
         eventually(lambda: desk.due() == [])
         assert dispatcher.wake_lanes(leadership) == 0
     assert amqp.depth("notify.v1") == amqp.depth("dead.v1") == 0
+
+
+def test_the_fleet_delivers_without_rabbitmq(desk: Desk, endpoint: Receiver) -> None:
+    """The broker inside the process carries the same commands."""
+    desk.webhook(endpoint.url)
+    broker = InProcessBroker(Gate(lambda: None), time_limit=60)
+    actors.serve(broker, working(desk), (QueueName.NOTIFY,))
+    pool = Pool(broker, threads=2)
+    pool.start()
+    with lead(desk.fleet, "dispatcher", threading.Event()) as leadership:
+        assert leadership is not None
+        events = tell(desk.fleet, TENANT, "inv-1", "inv-2")
+        Dispatcher(desk.fleet, broker.publisher(), 8, timedelta(seconds=60)).wake_lanes(leadership)
+        endpoint.wait(2)
+    assert sorted(endpoint.ids()) == sorted(events)
+    assert pool.drain(5)
 
 
 def test_a_command_that_is_lost_is_sent_again(
