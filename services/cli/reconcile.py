@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
@@ -196,12 +197,9 @@ def _writable(path: Path | None) -> None:
     """Say that a file cannot be written before a read is spent on it."""
     if path is None:
         return
-    try:
-        path.open("a").close()
-    except OSError as error:
-        raise Told(
-            f"{path} cannot be written: {error.strerror}", code="unwritable", field=str(path), exit_code=USAGE
-        ) from None
+    there = path if path.exists() else path.parent
+    if path.is_dir() or not there.exists() or not os.access(there, os.W_OK):
+        raise Told(f"{path} cannot be written", code="unwritable", field=str(path), exit_code=USAGE)
 
 
 def _cost(database: Database, clients: Clients, company: Connected) -> Cost:

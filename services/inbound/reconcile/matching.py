@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import date
 
 from services.inbound.reconcile import documents, explaining, natives, payments, theirs
@@ -47,8 +47,3 @@ def suspicious(items: Iterable[Item]) -> set[tuple[str, str]]:
         for item in items
         if item.class_ == "unexplained" and item.target is not None and item.target[0] in natives.NOUNS
     }
-
-
-def index(items: Iterable[Item]) -> Mapping[str, Item]:
-    """Items by their keys."""
-    return {item.key: item for item in items}
