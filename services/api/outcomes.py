@@ -46,18 +46,27 @@ def once(
     """
     values = {"tenant": tenant, "key": key, "hash": request_hash}
     if not connection.execute(_BEGIN, values).rowcount:
-        seen = connection.execute(_SEEN, values).one()
-        if bytes(seen.request_hash) != request_hash:
-            raise ApiError(
-                422,
-                "idempotency_key_reused",
-                "this Idempotency-Key was used for another request; use a new key for each write",
-                field="header.Idempotency-Key",
-            )
-        return Outcome(seen.status, seen.body, repeated=True)
+        before = seen(connection, tenant, key, request_hash)
+        assert before is not None  # it kept us from beginning
+        return before
     status, body = act()
     connection.execute(_END, {**values, "status": status, "body": body})
     return Outcome(status, body)
+
+
+def seen(connection: Connection, tenant: str, key: str, request_hash: bytes) -> Outcome | None:
+    """What was answered under this key; None when nothing was. Raises `ApiError` as `once` does."""
+    found = connection.execute(_SEEN, {"tenant": tenant, "key": key}).one_or_none()
+    if found is None:
+        return None
+    if bytes(found.request_hash) != request_hash:
+        raise ApiError(
+            422,
+            "idempotency_key_reused",
+            "this Idempotency-Key was used for another request; use a new key for each write",
+            field="header.Idempotency-Key",
+        )
+    return Outcome(found.status, found.body, repeated=True)
 
 
 def forget(connection: Connection) -> int:

@@ -84,10 +84,20 @@ class Work:
                 outcome = outcomes.once(
                     connection, self.tenant, self.idempotency_key, self.request_hash, written
                 )
-        headers = {"Idempotent-Replayed": "true"} if outcome.repeated else {}
-        if tagged:
-            headers["ETag"] = etags.of(outcome.body)
-        return _json(outcome.body, outcome.status, headers)
+        return _answer(outcome, tagged=tagged)
+
+    def beyond(self, act: Callable[[], BaseModel]) -> Response:
+        """Do what is more than one transaction, such as asking Intuit; a repetition that was answered does nothing.
+
+        An interruption between effect and answer is repeated, so `act` must bear to be.
+        """
+        if self.idempotency_key is not None:
+            with self.transaction() as connection:
+                before = outcomes.seen(connection, self.tenant, self.idempotency_key, self.request_hash)
+            if before is not None:
+                return _answer(before)
+        told = act()
+        return self.once(lambda _: told)
 
     def each(self, ids: Iterable[UUID], act: Callable[[Connection, UUID], object]) -> list[Result]:
         """Act on each in a transaction of its own; with an Idempotency-Key, on each at most once."""
@@ -231,6 +241,13 @@ def entitled(work: Reader) -> None:
     """Refuse a tenant whose edition does not include QuickBooks."""
     with work.transaction() as connection:
         edition.require(connection, work.tenant)
+
+
+def _answer(outcome: Outcome, *, tagged: bool = False) -> Response:
+    headers = {"Idempotent-Replayed": "true"} if outcome.repeated else {}
+    if tagged:
+        headers["ETag"] = etags.of(outcome.body)
+    return _json(outcome.body, outcome.status, headers)
 
 
 def _json(body: str, status: int, headers: dict[str, str] | None = None) -> Response:

@@ -30,9 +30,20 @@ if TYPE_CHECKING:
 
     from services.exceptions.exceptions import Place, Sort, SyncException
 
+MOST = 10_000  # exceptions that one command acts on
+
 app = typer.Typer(no_args_is_help=True, help="The exception list: what needs a person.")
 
 Ids = Annotated[list[str], typer.Argument(help="The exceptions: their ids, or the ends of them.")]
+SomeIds = Annotated[
+    list[str] | None,
+    typer.Argument(help="The exceptions: their ids, or the ends of them; or choose by options."),
+]
+OfType = Annotated[str | None, typer.Option("--type", help="All open ones of this type, with --tenant.")]
+OfCode = Annotated[str | None, typer.Option("--code", help="All open ones with this code, with --tenant.")]
+OfClient = Annotated[
+    str | None, typer.Option("--client", help="All open ones of this client, with --tenant.")
+]
 Id = Annotated[str, typer.Argument(help="The exception: its id, or the end of it.")]
 State = Annotated[
     list[str] | None,
@@ -185,9 +196,12 @@ def causes(tenant: Tenant = None, limit: Limit = 50, json: Json = False) -> None
     epilog="Example: algasync exceptions retry --tenant acme --cause mapping:item:<company>:<service>"
 )
 def retry(
-    ids: Annotated[list[str] | None, typer.Argument(help="The exceptions; or name a --cause.")] = None,
+    ids: SomeIds = None,
     tenant: Tenant = None,
     cause: Annotated[str | None, typer.Option(help="All that this root cause holds up.")] = None,
+    type_: OfType = None,
+    code: OfCode = None,
+    client: OfClient = None,
     because: Because = None,
     dry_run: DryRun = False,
     actor: Actor = None,
@@ -199,7 +213,9 @@ def retry(
     from services.exceptions import replays
 
     why = because or "retried from the command line"
-    if bool(ids) == bool(cause) or (cause and not tenant):
+    if not cause and (ids or type_ or code or client):
+        ids = _chosen(ids, tenant, type_, code, client)
+    elif ids or not (cause and tenant):
         raise console.Told(
             "name exceptions, or --cause together with --tenant",
             code="nothing_chosen",
@@ -225,12 +241,20 @@ def retry(
 
 @app.command(epilog="Example: algasync exceptions ignore 0190b3c4-... --reason 'entered by hand'")
 def ignore(
-    ids: Ids, tenant: Tenant = None, reason: Reason = None, actor: Actor = None, json: Json = False
+    ids: SomeIds = None,
+    tenant: Tenant = None,
+    type_: OfType = None,
+    code: OfCode = None,
+    client: OfClient = None,
+    reason: Reason = None,
+    actor: Actor = None,
+    json: Json = False,
 ) -> None:
     """Accept exceptions as they are; the same trouble again is counted and stays ignored. `reopen` takes it back."""
     from services.exceptions import lifecycle
 
     why = said(reason, "--reason", "entered by hand")
+    ids = _chosen(ids, tenant, type_, code, client)
     _each(ids, tenant, lambda connection, one: lifecycle.ignore(connection, one, why, str(actor)))
 
 
@@ -256,8 +280,11 @@ def start(ids: Ids, tenant: Tenant = None, actor: Actor = None, json: Json = Fal
 @app.command(epilog="Example: algasync exceptions assign dana@msp.example 0190b3c4-...")
 def assign(
     who: Annotated[str, typer.Argument(help="Whom; 'nobody' takes it away.")],
-    ids: Ids,
+    ids: SomeIds = None,
     tenant: Tenant = None,
+    type_: OfType = None,
+    code: OfCode = None,
+    client: OfClient = None,
     actor: Actor = None,
     json: Json = False,
 ) -> None:
@@ -265,6 +292,7 @@ def assign(
     from services.exceptions import lifecycle
 
     assignee = None if who == "nobody" else who
+    ids = _chosen(ids, tenant, type_, code, client)
     _each(ids, tenant, lambda connection, one: lifecycle.assign(connection, one, assignee, str(actor)))
 
 
@@ -280,6 +308,29 @@ def comment(
     from services.exceptions import lifecycle
 
     _each([exception], tenant, lambda connection, one: lifecycle.comment(connection, one, words, str(actor)))
+
+
+def _chosen(
+    ids: list[str] | None, tenant: str | None, type_: str | None, code: str | None, client: str | None
+) -> list[str]:
+    """What is named, else all that need somebody and match. Raises `Told` when nothing or both are said."""
+    by_filter = any((type_, code, client))
+    if bool(ids) == by_filter or (by_filter and tenant is None):
+        raise console.Told(
+            "name exceptions, or choose them by --type, --code or --client together with --tenant",
+            code="nothing_chosen",
+            field="--tenant" if by_filter and not ids else "ids",
+            exit_code=console.USAGE,
+        )
+    if ids:
+        return ids
+    from services.cli import wiring
+    from services.exceptions import exceptions
+
+    filters = exceptions.Filters(tenant=tenant, type=type_, code=code, client_id=client)
+    with wiring.transaction(tenant) as connection:
+        found = exceptions.page(connection, filters, sort="oldest", limit=MOST).exceptions
+    return [str(one.exception_id) for one in found]
 
 
 def _each(ids: list[str], tenant: str | None, act: Callable[[Connection, UUID], object]) -> None:

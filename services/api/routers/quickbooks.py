@@ -8,7 +8,7 @@ from uuid import UUID
 from fastapi import APIRouter, Depends
 from pydantic import AwareDatetime, BaseModel, Field, SecretStr
 from sqlalchemy import Connection
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from services.api.shapes import CompanyTold, EntryTold, Given, Told
 from services.api.targets import company_of
@@ -290,17 +290,21 @@ def make_default(realm: str, work: Manager) -> Response:
 def disconnect(realm: str, work: Manager) -> Response:
     """Forget the company's tokens here and at Intuit. Its work waits; one click reconnects it.
 
-    Repeating it answers 409: the company is disconnected already.
+    Another request for it answers 409: the company is disconnected already.
     """
-    context = work.context
-    with work.transaction() as connection:
-        company_id = company_of(work, connection, realm).company_id
-    revoked = oauth_flow.disconnect(
-        context.database, context.intuit, context.attention, work.tenant, company_id, work.caller.actor
-    )
-    with work.transaction() as connection:
-        told = Disconnected(company=CompanyTold.of(companies.get(connection, company_id)), revoked=revoked)
-    return JSONResponse(told.model_dump(mode="json"))
+
+    def act() -> Disconnected:
+        context = work.context
+        with work.transaction() as connection:
+            company_id = company_of(work, connection, realm).company_id
+        revoked = oauth_flow.disconnect(
+            context.database, context.intuit, context.attention, work.tenant, company_id, work.caller.actor
+        )
+        with work.transaction() as connection:
+            company = CompanyTold.of(companies.get(connection, company_id))
+        return Disconnected(company=company, revoked=revoked)
+
+    return work.beyond(act)
 
 
 def _health(connection: Connection, company_id: UUID) -> HealthTold:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import requests
+from structlog.testing import capture_logs
 
 from messages.catalog import CATALOG
 from services.api import create_app, documentation
@@ -92,8 +93,10 @@ def test_an_error_of_ours_is_a_problem_too(served: Served, monkeypatch: pytest.M
         raise RuntimeError("secret inside")
 
     monkeypatch.setattr("services.ledger.pauses.active", broken)
-    answer = served.manager("GET", "/v1/pause")
+    with capture_logs() as logs:
+        answer = served.manager("GET", "/v1/pause")
     assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+    assert [one["event"] for one in logs if one["log_level"] == "error"] == ["request_failed"]
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.json()["request_id"]
     assert "secret" not in answer.text
@@ -110,3 +113,21 @@ def test_the_events_page_has_every_event_and_loads_nothing(served: Served) -> No
     published = requests.get(f"{served.url}/asyncapi.json", timeout=10).json()
     assert published["asyncapi"] == "3.0.0"
     assert len(published["operations"]) == len(CATALOG)
+
+
+READS = {
+    "/v1/documents/sync-state",
+    "/v1/readiness",
+    "/v1/quickbooks/webhooks",  # Intuit repeats its posts by itself, and each notice is taken once
+}
+"""Posts that write nothing of their own, or are told apart by what they hold."""
+
+
+def test_every_write_takes_an_idempotency_key(document: dict[str, Any]) -> None:
+    """A caller whose answer was lost may repeat any write; what only asks needs no key."""
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            names = {one["name"].lower() for one in operation.get("parameters", ())}
+            writes = method != "get" and path not in READS
+            if path.startswith("/v1"):
+                assert ("idempotency-key" in names) == writes, (method, path)

@@ -102,6 +102,17 @@ def test_same_moment_same_key(connected: Served) -> None:
     assert history(connected) == before + 1
 
 
+def test_a_repeated_disconnect_is_answered_as_before(connected: Served) -> None:
+    """What goes beyond one transaction honours the key too: the same answer, and no 409 for the repetition."""
+    path, headers = f"/v1/quickbooks/companies/{US}/disconnect", {"Idempotency-Key": "bye"}
+    first = connected.manager("POST", path, headers=headers)
+    second = connected.manager("POST", path, headers=headers)
+    assert (first.status_code, second.status_code) == (200, 200), second.text
+    assert first.json() == second.json()
+    assert second.headers["idempotent-replayed"] == "true"
+    assert connected.manager("POST", path).status_code == 409
+
+
 def test_keys_of_tenants_do_not_meet(connected: Served) -> None:
     """Another tenant's use of the same key is its own."""
     headers = {"Idempotency-Key": "same"}

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from services.ledger.operations import State
 from tests.support.desk import Called, World
@@ -274,6 +277,53 @@ def test_keys_are_shown_once_rotated_and_revoked(desk: Called, world: World) -> 
         desk.json("keys", "revoke", turned["key"]["key_id"], *tenant, exit_code=1)["error"]["code"]
         == "key_revoked"
     )
+
+
+def test_keys_of_the_psa_are_trusted_and_distrusted(desk: Called, world: World, tmp_path: Path) -> None:
+    """A public key is registered by its file, listed, and ended at once or after a while."""
+    tenant = ("--tenant", world.tenant)
+    public = Ed25519PrivateKey.generate().public_key()
+    file = tmp_path / "psa.pem"
+    file.write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    trust = ("keys", "trust", *tenant, "--name", "psa", "--issuer", "https://psa.example")
+    made = desk.json(*trust, "--public-key", str(file), "--per-minute", "60")["key"]
+    assert (made["algorithm"], made["per_minute"]) == ("EdDSA", 60)
+    assert desk(*trust, "--public-key", str(file)).splitlines()[0] != made["signing_key_id"]
+    wrong = desk.json(*trust, "--public-key", str(file), "--algorithm", "RS256", exit_code=2)
+    assert wrong["error"]["field"] == "public_key"
+    later = desk.json("keys", "distrust", made["signing_key_id"], *tenant, "--grace-hours", "1")["key"]
+    assert (later["revoked_at"], bool(later["expires_at"])) == (None, True)
+    assert desk.json("keys", "distrust", made["signing_key_id"], *tenant)["key"]["revoked_at"]
+    assert "revoked" in desk("keys", "trusted", *tenant)
+
+
+def test_many_are_chosen_by_what_they_are(desk: Called, world: World) -> None:
+    """By code, type or client of one tenant, or by id; never by nothing, and never of all tenants."""
+    for number in range(3):
+        world.failed(f"inv-{number}", client_id=f"cl-{number % 2}")
+    world.failed("inv-9", code="other")
+    chosen = ("--tenant", world.tenant, "--code", "missing_item_mapping")
+    assert len(desk.json("exceptions", "assign", "dana", *chosen, "--client", "cl-0")["done"]) == 2
+    assert len(desk.json("exceptions", "retry", *chosen, "--dry-run")["done"]) == 3
+    assert len(desk.json("exceptions", "retry", *chosen)["done"]) == 3
+    assert len(desk.json("exceptions", "ignore", *chosen, "--reason", "by hand")["done"]) == 3
+    assert [one.entity_id for one in world.exceptions() if one.state == "open"] == ["inv-9"]
+    for words in (("--code", "x"), (), ("0190b3c4", "--code", "x", "--tenant", "t")):
+        refused = desk.json("exceptions", "ignore", *words, "--reason", "x", exit_code=2)
+        assert refused["error"]["code"] == "nothing_chosen"
+
+
+def test_the_list_as_a_sheet_and_in_another_order(desk: Called, world: World) -> None:
+    """--csv gives all rows, --sort orders, --after goes on in that order."""
+    for number, amount in enumerate((500, 900, 700)):
+        world.failed(f"inv-{number}", amount=amount)
+    sheet = desk("exceptions", "list", "--tenant", world.tenant, "--csv", "--search", "INV-7")
+    assert len(sheet.splitlines()) == 4
+    first = desk.json("exceptions", "list", "--sort", "amount", "--limit", "2")
+    assert [one["amount"] for one in first["exceptions"]] == [900, 700]
+    rest = desk.json("exceptions", "list", "--sort", "amount", "--after", first["next"])
+    assert [one["amount"] for one in rest["exceptions"]] == [500]
+    assert desk.json("exceptions", "list", "--sort", "size", exit_code=2)["error"]["field"] == "--sort"
 
 
 def test_the_end_of_an_id_is_enough(desk: Called, world: World) -> None:
