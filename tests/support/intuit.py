@@ -16,7 +16,7 @@ from services.configuration import Configuration
 from services.connections import credentials, facts, oauth_flow
 from services.connections.application import Application
 from services.connections.clients import Clients
-from services.connections.companies import Company
+from services.connections.companies import Attention, Company
 from services.connections.intuit import Intuit
 from services.connections.oauth_flow import Outcome, Returned
 from services.connections.vault import Vault, new_key
@@ -138,7 +138,7 @@ class Admin:
 
     database: Database
     intuit: Intuit
-    attention: Noted
+    attention: Attention
 
     def saves_credentials(self, tenant: str) -> None:
         """Paste the Intuit app's keys."""
