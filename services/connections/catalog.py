@@ -17,7 +17,7 @@ from sqlalchemy import Connection, text
 
 from services.database import Database
 from services.ledger.ports import Clients
-from services.quickbooks import body
+from services.quickbooks import body, calls
 from services.quickbooks.pages import all_raw
 from services.quickbooks.query import Select, select
 
@@ -116,6 +116,19 @@ def read(
         found = list(all_raw(lambda call: clients.look(company_id, call), LISTS[entity]))
         with database.transaction(tenant) as connection:
             store(connection, tenant, company_id, entity, found)
+
+
+def read_some(
+    database: Database, clients: Clients, tenant: str, company_id: UUID, entity: str, ids: Collection[str]
+) -> None:
+    """Look for rows that a list lacks, because they may be newer than it; one metered read a hundred."""
+    found: list[dict[str, Any]] = []
+    for wanted in LISTS[entity].each_in("Id", sorted(ids)):
+        reply = clients.look(company_id, calls.query(wanted))
+        found += reply.data["QueryResponse"].get(entity) or []
+    with database.transaction(tenant) as connection:
+        values = {"company": company_id, "tenant": tenant, "entity": entity}
+        connection.execute(_KEEP, {**values, "rows": body.dump(found)})
 
 
 def store(

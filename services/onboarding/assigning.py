@@ -6,6 +6,7 @@ A QuickBooks that cannot be asked does not stand in the way: what cannot be chec
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -31,7 +32,7 @@ TREATMENTS = ("taxable", "zero", "exempt", "reverse_charge")
 """Variants of a tax code outside the US: how the line is taxed."""
 
 AGAIN = timedelta(seconds=30)
-"""A list younger than this is not read again for an id that it lacks."""
+"""A list younger than this is not read again, however often somebody asks for it."""
 
 OpenClients = Callable[[], AbstractContextManager[Clients]]
 
@@ -111,20 +112,21 @@ def read_lists(
         known = catalog.find(connection, company_id, ids)
     now = datetime.now(UTC)
     lists = {entity for one in listed for entity in choices.needed(one.kind)}
-    lacking = {entity for entity, id_ in ids if (entity, id_) not in known}
-    anew = {
-        entity
-        for entity in (lists if refresh else lacking)
-        if entity in ages and now - ages[entity][0] > AGAIN
-    }
+    anew = {entity for entity in lists if entity in ages and refresh and now - ages[entity][0] > AGAIN}
     stale = {entity for entity in lists if entity not in ages or not ages[entity][1]} | anew
-    if not stale:
+    lacking: dict[str, set[str]] = defaultdict(set)  # what is newer than its list, or is not there
+    for entity, id_ in ids - known.keys():
+        if entity not in stale:
+            lacking[entity].add(id_)
+    if not stale and not lacking:
         return ""
     if state != "active":
         return f"the QuickBooks company is {state}, so its lists could not be read"
     try:
         with open_clients() as clients:
             catalog.read(database, clients, tenant, company_id, sorted(stale), refresh=True)
+            for entity, wanted_ids in lacking.items():
+                catalog.read_some(database, clients, tenant, company_id, entity, wanted_ids)
     except (QuickBooksError, Refusal) as failure:
         log.warning("catalog_not_read", company=str(company_id), because=str(failure))
         return f"QuickBooks could not be asked: {failure}"
