@@ -95,7 +95,7 @@ class Settled:
                 schedule.open_due(connection)
             self._carry_out(fleet)
             keeper.turn()
-        keeper.ask()
+            keeper.ask()
         with fleet.database.transaction(ALL_TENANTS) as connection:
             schedule.open_due(connection)
         self._carry_out(fleet)

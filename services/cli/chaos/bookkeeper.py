@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from services.database.engine import ALL_TENANTS
 from services.inbound import schedule
 
 _PAUSE: Final = 2.0  # seconds between two turns
+_READ_EVERY: Final = 10  # turns; each cycle reads the last five minutes again, and calls are limited
 _EAGER: Final = 0.5  # chance that a receipt goes on in a turn
 _INVOICES: Final = text(
     """SELECT tenant_id, document_id, external_id FROM link
@@ -57,6 +59,7 @@ class Bookkeeper(threading.Thread):
         self._tenants = tenants
         self._cases = [_Case(receipt) for receipt in receipts]
         self._chance = chance
+        self._turns = itertools.count(1)
         self._stopped = threading.Event()
         self.failure: Exception | None = None
         """What ended it, other than having nothing left to do."""
@@ -91,7 +94,7 @@ class Bookkeeper(threading.Thread):
         self.join()
 
     def turn(self) -> None:
-        """Do something about some receipts, then have every company read."""
+        """Do something about some receipts, and now and then have every company read."""
         left = [case for case in self._cases if not case.over]
         with self._database.transaction(ALL_TENANTS) as connection:
             rows = connection.execute(_INVOICES, {"ids": [case.receipt.invoice_id for case in left]})
@@ -100,7 +103,8 @@ class Bookkeeper(threading.Thread):
             invoice = invoices.get((case.receipt.tenant, case.receipt.invoice_id))
             if invoice is not None and self._chance.random() < _EAGER:
                 self._step(case, invoice)
-        self.ask()
+        if next(self._turns) % _READ_EVERY == 0:
+            self.ask()
 
     def ask(self) -> None:
         """Have every company read."""

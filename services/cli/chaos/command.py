@@ -34,6 +34,7 @@ def chaos(
 
     Workers, relay, dispatcher, scheduler, collector, PostgreSQL and RabbitMQ are killed by quota, workers at every
     boundary of an export; processes are stopped beyond their leases, connections cut, the broker's disk wiped once.
+    Bookkeepers receive, correct, void and delete payments in QuickBooks meanwhile.
     Exit code 1 when anything is lost, doubled, out of order, stuck, silent or wrong.
 
     Example: algasync chaos --kills 200 --documents 20000 --seed 7
