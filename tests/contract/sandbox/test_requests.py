@@ -6,6 +6,7 @@ Source: https://developer.intuit.com/app/developer/qbo/docs/learn/rest-api-featu
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -106,6 +107,16 @@ def test_same_requestid_same_reply(us: Books) -> None:
     assert us.query("SELECT COUNT(*) FROM Invoice")["totalCount"] == 1
     us.switch(requestid_other_body="600")
     assert code_of(us.send("/invoice", invoice_body("5.00"), requestid="r1")) == "600"
+
+
+def test_ids_are_the_companys_own(us: Books, open_company: Callable[..., Books]) -> None:
+    """The same id in another company makes an object there: ids are unique within a company [D-field]."""
+    other = open_company()
+    made = [
+        books.post("/invoice", invoice_body(DocNumber=number), requestid="r-7")["Invoice"]["DocNumber"]
+        for books, number in ((us, "A-1"), (other, "B-1"), (us, "A-2"))
+    ]
+    assert made == ["A-1", "B-1", "A-1"]
 
 
 def test_replay_after_delete_names_a_dead_id(us: Books) -> None:
