@@ -171,7 +171,13 @@ class Scout:
         if now >= self._next_maintenance:
             self._next_maintenance = now + self._maintain(connection)
         shortest, longest = self._settings.poll
-        self._poll = shortest if found and not self._backlog.busy else min(self._poll * 1.5, longest)
+        # After a look that took long a longer rest, so that on a busy machine more goes into each batch.
+        rest = (
+            max(shortest, 4 * (time.monotonic() - now))
+            if found and not self._backlog.busy
+            else self._poll * 1.5
+        )
+        self._poll = min(rest, longest)
         return self._poll
 
     def _discover(self, connection: Connection) -> bool:

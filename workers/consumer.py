@@ -28,7 +28,7 @@ log = structlog.get_logger()
 REST: Final = 0.1  # seconds before the first requeue of a message that failed unexpectedly; doubles each time
 LONGEST_REST: Final = 1.0  # so that 20 deliveries take long enough for a short trouble to pass
 HOLDS: Final = 5  # times one message may find the database down before it is suspected itself
-GATHER: Final = 0.01  # seconds between two rounds of acks: being woken for each would cost more than the acks
+GATHER: Final = 0.03  # seconds between two rounds of acks: being woken for each would cost more than the acks
 _RECONNECT: Final = (0.1, 2.0)  # seconds: first and longest rest between two tries to reach the broker
 _SHUT_POLL: Final = 0.2  # seconds between two looks at a gate that is shut
 

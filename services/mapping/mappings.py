@@ -14,8 +14,9 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, column, text
+from sqlalchemy import Connection, text
 
+from services.database.statement import Statement
 from services.ledger import timeline
 from services.refusals import invalid, missing
 
@@ -67,13 +68,12 @@ class Mapping:
 
 _COLUMNS = "company_id, kind, key, variant, external_id, external_name, details, updated_at, updated_by"
 _SELECT = f"SELECT {_COLUMNS} FROM mapping m "  # noqa: S608 - constant columns
-# Columns that SQLAlchemy need not ask for are columns that it need not describe anew for every document.
-_LOOKUP = text(
+_LOOKUP = Statement(
     _SELECT
     + """JOIN unnest(CAST(:kinds AS text[]), CAST(:keys AS text[]), CAST(:variants AS text[]))
               AS wanted (kind, key, variant) USING (kind, key, variant)
          WHERE m.company_id = :company"""
-).columns(*map(column, _COLUMNS.split(", ")))
+)
 _ONE = text(
     _SELECT + "WHERE company_id = :company AND kind = :kind AND key = :key AND variant = :variant FOR UPDATE"
 )
@@ -110,7 +110,7 @@ def lookup(connection: Connection, company_id: UUID, wanted: Collection[Key]) ->
         return {}
     kinds, keys, variants = zip(*sorted(wanted), strict=True)
     values = {"company": company_id, "kinds": list(kinds), "keys": list(keys), "variants": list(variants)}
-    found = (Mapping(*row) for row in connection.execute(_LOOKUP, values))
+    found = (Mapping(*row) for row in _LOOKUP.all(connection, values))
     return {mapping.at: mapping for mapping in found}
 
 

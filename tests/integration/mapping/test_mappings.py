@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection
 
 from services.connections import companies
 from services.ledger import timeline
@@ -26,7 +27,9 @@ def put(connection: Connection, company_id: UUID, at: Key, external_id: str = "1
     return mappings.put(connection, TENANT, company_id, at, external_id=external_id, actor="maria", **rest)
 
 
-def test_a_document_is_looked_up_in_one_statement(connection: Connection, company_id: UUID) -> None:
+def test_a_document_is_looked_up_in_one_statement(
+    connection: Connection, company_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Items, category, tax code and term of a whole invoice come with a single query; what lacks is missing."""
     at = [
         ("item", "svc-1", ""),
@@ -36,8 +39,14 @@ def test_a_document_is_looked_up_in_one_statement(connection: Connection, compan
     ]
     for number, place in enumerate(at):
         put(connection, company_id, place, str(number))
-    statements: list[str] = []
-    event.listen(connection, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    statements: list[Any] = []
+    execute = psycopg.Cursor.execute
+
+    def noting(cursor: psycopg.Cursor[Any], query: Any, *given: Any, **named: Any) -> Any:
+        statements.append(query)
+        return execute(cursor, query, *given, **named)
+
+    monkeypatch.setattr(psycopg.Cursor, "execute", noting)
     found = mappings.lookup(connection, company_id, {*at, ("item", "svc-3", ""), ("tax_code", "us-ca", "")})
     assert len(statements) == 1
     assert {place: mapping.external_id for place, mapping in found.items()} == {
