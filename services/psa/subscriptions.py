@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Connection, text
@@ -20,8 +20,6 @@ from services.ledger import timeline
 from services.psa import signature, troubles
 from services.psa.addresses import Outgoing, check, shown
 from services.refusals import conflict, invalid, missing
-
-Kind = Literal["webhook", "algapsa"]
 
 ALL: Final = "*"
 NOTICE: Final = "notice.v1"
