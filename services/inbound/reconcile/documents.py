@@ -172,6 +172,8 @@ def _fields(form: Here, found: There, books: Books, parents: Mapping[str, str]) 
         yield Difference("number", form.number, found.number)
     if form.date is not None and form.date != found.date:
         yield Difference("date", str(form.date), str(found.date))
+    if form.linked_via == "export" and form.due and found.due and form.due != found.due:
+        yield Difference("due date", str(form.due), str(found.due))
     customers = books.customers_of(form.client_id, form.profile, form.currency)
     if customers and not _on(form, found, customers, parents):
         yield Difference("customer", ", ".join(sorted(customers)), found.customer)

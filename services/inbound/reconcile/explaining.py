@@ -195,7 +195,18 @@ def _as_we_left_it(item: Item, found: There | None, around: Circumstances) -> bo
 
 def _same(one: There, other: There) -> bool:
     """Whether two copies of an object agree in everything that a statement compares."""
-    compared = ("number", "date", "customer", "currency", "amount", "tax", "void", "lines", "unreadable")
+    compared = (
+        "number",
+        "date",
+        "due",
+        "customer",
+        "currency",
+        "amount",
+        "tax",
+        "void",
+        "lines",
+        "unreadable",
+    )
     return all(getattr(one, name) == getattr(other, name) for name in compared)
 
 

@@ -43,7 +43,8 @@ _DOCUMENTS = text(
            CASE WHEN d.state = 'voided' OR h.state IN ('void', 'voided', 'cancelled', 'canceled') THEN 'voided'
                 WHEN d.state = 'placeholder' AND h.state IS NOT NULL THEN 'listed'
                 ELSE d.state END AS state,
-           d.applied_sequence, d.data ->> 'type' AS form, (d.data ->> 'tax')::bigint AS tax,
+           d.applied_sequence, (d.data ->> 'due_date')::date AS due, d.data ->> 'type' AS form,
+           (d.data ->> 'tax')::bigint AS tax,
            d.data ->> 'exchange_rate' AS rate,
            CASE WHEN (d.data #>> '{billing_profile,bills_separately}')::boolean
                 THEN d.data #>> '{billing_profile,id}' END AS profile,
@@ -116,6 +117,7 @@ class Here:
     client_name: str
     currency: str | None
     total: int | None
+    due: date | None
     date: date | None
     state: str
     applied_sequence: int

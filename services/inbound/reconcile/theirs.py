@@ -31,6 +31,7 @@ class There:
     id: str
     token: str
     number: str | None
+    due: date | None
     date: date | None
     customer: str | None
     customer_name: str | None
@@ -130,6 +131,7 @@ def _named(entity: str, raw: Raw, currency: str) -> dict[str, Any]:
         "token": str(raw.get("SyncToken", "")),
         "number": raw.get("DocNumber") or raw.get("PaymentRefNum") or None,
         "date": _day(raw.get("TxnDate")),
+        "due": _day(raw.get("DueDate")),
         "customer": reference(customer),
         "customer_name": customer.get("name") if isinstance(customer, Mapping) else None,
         "currency": currency,

@@ -129,6 +129,12 @@ def redated(books: ReconcileBench) -> str:
     return "invoice/eur-4"
 
 
+def prolonged(books: ReconcileBench) -> str:
+    """A due date is changed."""
+    books.bookkeeper("edit", entity="Invoice", id=qb(books, "inv-3"), changes={"DueDate": "2027-01-31"})
+    return "invoice/inv-3"
+
+
 def reallocated(books: ReconcileBench) -> str:
     """Money is moved from one invoice to another; no total shows it."""
     books.edit_payment(qb(books, "pay-1", "payment"), {qb(books, "inv-1"): 20.0, qb(books, "inv-3"): 30.0})
@@ -177,6 +183,7 @@ EDITS: tuple[Inject, ...] = (
     moved,
     renumbered,
     redated,
+    prolonged,
     reallocated,
     payment_deleted,
     payment_changed,

@@ -50,6 +50,7 @@ class Both:
             "Id": id_,
             "SyncToken": "0",
             "TxnDate": DAY.isoformat(),
+            "DueDate": "2026-11-30",
             "CustomerRef": {"value": CUSTOMERS[currency]},
             "CurrencyRef": {"value": currency},
             "TotalAmt": to_decimal(total, currency),
@@ -75,6 +76,7 @@ class Both:
             "date": DAY,
             "state": "finalized",
             "applied_sequence": 1,
+            "due": date(2026, 11, 30),
             "form": "standard",
             "tax": None,
             "rate": Decimal(str(RATES[currency])) if RATES[currency] else None,
@@ -174,7 +176,7 @@ def test_a_clean_book_is_zero(both: Both) -> None:
     assert all(one.ours == one.quickbooks for one in made.currencies.values())
 
 
-EDITS = ("amount", "cent", "number", "customer", "date", "delete", "void")
+EDITS = ("amount", "cent", "number", "customer", "date", "due", "delete", "void")
 
 
 def edit(both: Both, entity: str, id_: str, how: str) -> None:
@@ -193,6 +195,8 @@ def edit(both: Both, entity: str, id_: str, how: str) -> None:
             raw["UnappliedAmt"] += more
     elif how == "number" and entity != "Payment":
         raw["DocNumber"] += "-X"
+    elif how == "due" and entity == "Invoice":
+        raw["DueDate"] = "2026-12-24"
     elif how == "date":
         raw["TxnDate"] = "2026-10-30"
     else:
