@@ -15,6 +15,7 @@ from sqlalchemy import Connection, text
 
 from messages import envelope, parse
 from messages.errors import BadMessage
+from services.database.statement import Statement
 from services.exceptions import announcements, archive, desk, exceptions, lifecycle
 from services.exceptions.archive import FiledLetter, Filters
 from services.ledger import attempts, operations, passing
@@ -26,10 +27,16 @@ Action = Literal["new_attempt", "emit_again", "discard_operation", "discard_lett
 
 _LOCK_OPERATION = text("SELECT FROM operation WHERE operation_id = :id FOR UPDATE")
 _TAKEN = text("SELECT state FROM event WHERE event_id = :id")
-_LETTERS_SENT = text(
-    """UPDATE letter SET state = 'replayed', replays = replays + 1, closed_at = clock_timestamp(),
-              closed_by = :actor, close_reason = :reason
-        WHERE operation_id = :id AND state = 'open'"""
+# One round trip for both, because thousands are replayed one after the other.
+_LETTERS_SENT = Statement(
+    """WITH sent AS (
+         UPDATE letter SET state = 'replayed', replays = replays + 1, closed_at = clock_timestamp(),
+                closed_by = :actor, close_reason = :reason
+          WHERE operation_id = :id AND state = 'open')
+       SELECT e.exception_id FROM exception e
+        WHERE e.operation_id = :id AND e.state = 'ignored' AND NOT EXISTS (
+          SELECT FROM exception n WHERE n.tenant_id = e.tenant_id AND n.type = e.type
+             AND n.entity_kind = e.entity_kind AND n.entity_id = e.entity_id AND n.exception_id > e.exception_id)"""
 )
 _LETTER_CLOSED = text(
     """UPDATE letter SET state = :state, replays = replays + :replays, closed_at = clock_timestamp(),
@@ -41,14 +48,8 @@ _LETTERS_DISCARDED = text(
               close_reason = :reason
         WHERE operation_id = :id AND state IN ('open', 'replayed')"""
 )
-_IGNORED = text(
-    """SELECT e.exception_id FROM exception e
-        WHERE e.operation_id = :id AND e.state = 'ignored' AND NOT EXISTS (
-          SELECT FROM exception n WHERE n.tenant_id = e.tenant_id AND n.type = e.type
-             AND n.entity_kind = e.entity_kind AND n.entity_id = e.entity_id AND n.exception_id > e.exception_id)"""
-)
 _EMIT_AGAIN = text("SELECT letter_emit_again(:id)")
-_OPERATION_OF = text("SELECT operation_id FROM exception WHERE exception_id = :id")
+_OPERATION_OF = Statement("SELECT operation_id FROM exception WHERE exception_id = :id")
 _EVENT_LETTERS = text(
     """SELECT letter_id FROM letter WHERE exception_id = :id AND event_id IS NOT NULL AND state = 'open'
         ORDER BY created_at"""
@@ -148,17 +149,17 @@ def again(connection: Connection, operation_id: UUID, actor: str, reason: str) -
         operation = attempts.replay(connection, operation_id, actor, reason)
     except CannotChange as first:
         raise conflict("not_failed", str(first)) from first
-    connection.execute(_LETTERS_SENT, {"id": operation_id, "actor": actor, "reason": reason})
-    for exception_id in connection.execute(_IGNORED, {"id": operation_id}).scalars().all():
+    sent = {"id": operation_id, "actor": actor, "reason": reason}
+    for (exception_id,) in _LETTERS_SENT.all(connection, sent):
         lifecycle.reopen(connection, exception_id, f"retried: {reason}", actor)
     return operation
 
 
 def retry(connection: Connection, exception_id: UUID, actor: str, reason: str) -> Retried:
     """Try again what an exception is about. Raises `Refusal` when there is nothing to retry."""
-    operation_id = connection.execute(_OPERATION_OF, {"id": exception_id}).scalar_one_or_none()
-    if operation_id is not None:
-        return Retried(again(connection, operation_id, actor, reason), [])
+    known = _OPERATION_OF.first(connection, {"id": exception_id})
+    if known is not None and known[0] is not None:
+        return Retried(again(connection, known[0], actor, reason), [])
     found = exceptions.get(connection, exception_id)
     letters = connection.execute(_EVENT_LETTERS, {"id": exception_id}).scalars().all()
     steps = [replay(connection, letter_id, actor, reason) for letter_id in letters]
