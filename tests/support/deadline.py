@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(predicate: Callable[[], T], timeout: float = 10, *, what: str | None = None) -> T:
+def eventually(predicate: Callable[[], T], timeout: float = 30, *, what: str | None = None) -> T:
     """Ask `predicate` until its answer is true, and return that answer.
 
     An AssertionError raised by the predicate counts as "not yet". After `timeout` seconds the test fails with
