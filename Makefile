@@ -32,8 +32,8 @@ test-broker:
 	@[ -n "$$BROKER_URL" ] || command -v rabbitmq-server > /dev/null || sh deploy/local/install-rabbitmq.sh || true
 
 .PHONY: test-long
-test-long: setup ## The slow chaos runs
-	@$(BIN)/python -m pytest -m long tests/chaos
+test-long: setup ## The slow chaos runs and what else takes minutes
+	@$(BIN)/python -m pytest -m long
 
 .PHONY: lint
 lint: setup ## Formatting and lint

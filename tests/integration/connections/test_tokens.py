@@ -235,6 +235,35 @@ def test_fifty_workers_and_crashes_lose_no_token(
     assert row(fleet, company).refreshing_since is None
 
 
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_a_thousand_refreshes_and_crashes_lose_no_token(
+    start: Start, sandbox: Sandbox, fleet: Database, company: Company, tokens: Tokens
+) -> None:
+    """Fifty workers go on until Intuit has refreshed 1,000 times; every fiftieth refresh costs a process its life.
+
+    Intuit counts, so refreshes that several workers share count once. Never two at once, no token lost.
+    """
+    switch(sandbox, rotate_on_every_refresh=True, old_refresh_token_grace_seconds=86400)
+    workers = [go(start(threads=10, times=1_000_000, rest=0.2)) for _ in range(5)]
+    for killed in range(20):
+        eventually(lambda wanted=50 * (killed + 1): counted(sandbox).get("refreshes", 0) >= wanted, 300)
+        victim = workers.pop(0)
+        victim.send_signal(signal.SIGKILL)
+        victim.communicate(timeout=10)
+        workers.append(go(start(threads=10, times=1_000_000, rest=0.2)))
+    for worker in workers:
+        worker.send_signal(signal.SIGKILL)
+        worker.communicate(timeout=10)
+    seen = counted(sandbox)
+    assert seen["refreshes"] >= 1_000
+    assert seen.get("overlapping_refreshes", 0) == 0
+    assert seen.get("invalid_grants", 0) == 0
+    old = tokens.access_token(str(company.company_id))
+    eventually(lambda: tokens.refresh(str(company.company_id), old) != old, 60)
+    assert state(fleet, company) == "active"
+
+
 def test_crash_between_answer_and_store_is_marked_and_mended(
     start: Start, sandbox: Sandbox, fleet: Database, company: Company, tokens: Tokens
 ) -> None:
