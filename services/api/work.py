@@ -40,8 +40,6 @@ IfMatch = Annotated[
     Header(max_length=1000, description="The ETag of what you have seen; 412 if somebody changed it since."),
 ]
 
-# Where an act came from: `timeline_append` puts it into every entry that the transaction writes.
-_VIA: Final = text("SELECT set_config('algasync.via', :via, true)")
 # Whoever edits the same thing waits here, so that what an If-Match was compared with is still there.
 _ALONE: Final = text("SELECT pg_advisory_xact_lock(hashtextextended(:tenant || chr(31) || :what, 1))")
 
@@ -52,7 +50,6 @@ class Work:
 
     context: Context
     caller: Caller
-    via: str  # JSON: address, key, user and request id
     request_hash: bytes
     idempotency_key: str | None = None
 
@@ -65,7 +62,6 @@ class Work:
     def transaction(self) -> Iterator[Connection]:
         """A transaction that sees the caller's tenant only; commits at its end, before the answer is sent."""
         with self.context.database.transaction(self.tenant) as connection:
-            connection.execute(_VIA, {"via": self.via})
             yield connection
 
     def once(self, act: Act, status: int = 200, *, tagged: bool = False) -> Response:
@@ -161,15 +157,16 @@ def _caller(connection: Connection, secret: str) -> Caller:
     return caller
 
 
-def via(request: Request, caller: Caller) -> str:
-    """Where a request came from, as JSON: its address, key, user and id."""
+def acting(context: Context, request: Request, caller: Caller | None = None) -> Context:
+    """The context of one request, whose acts tell where they came from; a browser on its way to Intuit has no key."""
     told = {
         "address": request.client.host if request.client else None,
-        "key": str(caller.key_id),
-        "user": caller.user,
+        "key": str(caller.key_id) if caller else None,
+        "user": caller.user if caller else None,
         "request": request.state.request_id,
     }
-    return json.dumps({name: value for name, value in told.items() if value is not None})
+    via = json.dumps({name: value for name, value in told.items() if value is not None})
+    return replace(context, database=context.database.acting(via))
 
 
 async def fingerprint(request: Request) -> bytes:
@@ -198,7 +195,7 @@ def allowed(scope: Scope) -> Callable[..., Work]:
             raise ApiError(
                 403, "scope_missing", f"this needs the scope {scope}, which {caller.name} does not have"
             )
-        return Work(context, caller, via(request, caller), request_hash)
+        return Work(acting(context, request, caller), caller, request_hash)
 
     return work
 

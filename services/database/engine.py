@@ -6,6 +6,7 @@ names its tenant, so that row-level security decides what it sees even when a qu
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -28,6 +29,7 @@ IDLE_TIMEOUT = 4_000  # milliseconds
 
 
 _SCOPE = Statement("SELECT set_config('algasync.tenant', :tenant, true)")
+_CAME = Statement("SELECT set_config('algasync.via', :via, true)")
 
 
 class Role(StrEnum):
@@ -53,6 +55,7 @@ class Database:
     def __init__(self, url: str, role: Role, *, pool_size: int = 5, application: str = "algasync") -> None:
         self.url = url
         self.role = role
+        self._via = ""
         options = (
             f"-c role={role} -c search_path=algasync,pg_catalog -c timezone=UTC"
             f" -c statement_timeout={STATEMENT_TIMEOUT} -c lock_timeout={LOCK_TIMEOUT}"
@@ -80,7 +83,15 @@ class Database:
             raise PermissionError("the API never works across tenants")
         with self.engine.begin() as connection:
             begin(connection, tenant)
+            if self._via:
+                _CAME.run(connection, {"via": self._via})
             yield connection
+
+    def acting(self, via: str) -> Database:
+        """The same access, telling the timeline where its acts come from: JSON that is put into every entry."""
+        noted = copy.copy(self)
+        noted._via = via
+        return noted
 
     def close(self) -> None:
         """Close every pooled connection."""

@@ -6,11 +6,11 @@ from html import escape
 from typing import Annotated
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from fastapi import APIRouter, Cookie, Depends, Form, Query
+from fastapi import APIRouter, Cookie, Depends, Form, Query, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from services.api.context import Context
-from services.api.work import context_of
+from services.api.work import acting, context_of
 from services.connections import facts, oauth_flow
 from services.connections.application import CALLBACK_PATH, CONNECT_PATH
 from services.connections.clients import Clients
@@ -54,13 +54,13 @@ def page(context: Web, ticket: Ticket = "") -> Response:
 
 
 @router.post(CONNECT_PATH)
-def start(context: Web, ticket: Annotated[str, Form(max_length=500)] = "") -> Response:
+def start(request: Request, context: Web, ticket: Annotated[str, Form(max_length=500)] = "") -> Response:
     """Bind this browser to the ticket and send it to Intuit."""
     tenant = oauth_flow.tenant_of(ticket)
     if tenant is None:
         return _stale(context)
     try:
-        with context.database.transaction(tenant) as connection:
+        with acting(context, request).database.transaction(tenant) as connection:
             departure = oauth_flow.follow(connection, context.intuit, ticket)
     except Refusal as refused:
         return _html(context, "QuickBooks is not connected", f"<p>{escape(refused.sentence)}</p>", 400)
@@ -80,6 +80,7 @@ def start(context: Web, ticket: Annotated[str, Form(max_length=500)] = "") -> Re
 
 @router.get(CALLBACK_PATH)
 def callback(
+    request: Request,
     context: Web,
     state: Annotated[str, Query(max_length=500)] = "",
     code: Annotated[str, Query(max_length=2000)] = "",
@@ -97,9 +98,8 @@ def callback(
             clients.close()
 
     returned = Returned(state=state, code=code, realm_id=realm, error=error, cookie=cookie)
-    outcome = oauth_flow.finish(
-        context.database, context.intuit, context.attention, returned, connected=connected
-    )
+    database = acting(context, request).database
+    outcome = oauth_flow.finish(database, context.intuit, context.attention, returned, connected=connected)
     if outcome.return_to:
         response: Response = RedirectResponse(_address(outcome), 303)
     else:

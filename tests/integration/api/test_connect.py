@@ -173,6 +173,8 @@ def test_several_companies_default_disconnect_and_reconnect(served: Served) -> N
         "reconnected",
     ]
     assert all(entry["intact"] for entry in entries)
+    # Who, and from where: also for what a browser did on its way back from Intuit.
+    assert [entry["details"].get("via", {}).get("address") for entry in entries] == ["127.0.0.1"] * 5
 
 
 def test_company_of_another_tenant(served: Served) -> None:
