@@ -131,7 +131,7 @@ def test_a_drain_is_bounded(start: Start, amqp: Amqp) -> None:
     eventually(lambda: amqp.depth("export.v1") == 0, what="prefetched")
     began = time.monotonic()
     process.signal(signal.SIGTERM)
-    eventually(lambda: amqp.depth("export.v1") == 1, 1.5, what="what was not begun is back")
+    eventually(lambda: amqp.depth("export.v1") == 1, 4, what="what was not begun is back")
     assert process.ended(10) == 1
     assert time.monotonic() - began < 8  # the drain of 2 s, and what a loaded machine needs to end a process
     eventually(lambda: amqp.depth("export.v1") == 2, what="what ran is back")
@@ -169,5 +169,6 @@ def test_readiness_says_what_is_missing(broker_url: str, amqp: Amqp, free_port: 
     eventually(lambda: troubles() == (503, ["not consuming export.v1"]), 20, what="it says so")
     assert requests.get(f"{base}/healthz", timeout=5).status_code == 200
     amqp.channel.queue_delete("export.v1")
-    eventually(lambda: troubles() == (200, []), what="mended")
+    # A quorum queue that follows at once upon a deleted one may take its time to find a leader.
+    eventually(lambda: troubles() == (200, []), 90, what="mended")
     process.close()
