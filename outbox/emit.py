@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+import psycopg
 from sqlalchemy import ColumnClause, Connection, column, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -138,11 +139,13 @@ def _send(
     try:
         row = connection.execute(_EMIT[entry.room], values).one()
     except DBAPIError as error:
-        reason = _REFUSALS.get(getattr(error.orig, "sqlstate", None) or "")
-        if reason is None:
+        refused = error.orig
+        if (
+            not isinstance(refused, psycopg.Error)
+            or (reason := _REFUSALS.get(refused.sqlstate or "")) is None
+        ):
             raise
-        diagnosis = error.orig.diag  # type: ignore[union-attr]  # psycopg's errors carry one
-        raise EmitError(reason, diagnosis.message_primary or reason) from None
+        raise EmitError(reason, refused.diag.message_primary or reason) from None
     return Emitted(*row)
 
 

@@ -12,11 +12,10 @@ from contextlib import contextmanager
 from enum import StrEnum
 from types import TracebackType
 
-import psycopg
 from psycopg.pq import Escaping, ExecStatus
 from sqlalchemy import Connection, Engine, create_engine
 
-from services.database.statement import Statement
+from services.database.statement import Statement, driver
 
 ALL_TENANTS = "*"
 """Scope of a fleet transaction that works across tenants (relay, dispatcher, sweeps). Never given to the API."""
@@ -112,7 +111,7 @@ def begin(connection: Connection, tenant: str, *, plan_once: bool = False) -> No
     `plan_once`: keep the plan of a prepared statement, whatever its values; for statements of which no value changes
     the plan, and that are asked too often to be planned anew.
     """
-    session: psycopg.Connection[object] = connection.connection.driver_connection  # type: ignore[assignment]  # the dialect's
+    session = driver(connection)
     named = Escaping(session.pgconn).escape_literal(tenant.encode())
     plans = b"SET LOCAL plan_cache_mode = force_generic_plan; " if plan_once else b""
     done = session.pgconn.exec_(

@@ -52,11 +52,18 @@ class Statement:
         return self._send(connection, values).rowcount
 
     def _send(self, connection: Connection, values: Mapping[str, Any]) -> Cursor[Row]:
-        session: psycopg.Connection[Row] = connection.connection.driver_connection  # type: ignore[assignment]  # the dialect's
+        session = driver(connection)
         try:
             return session.execute(self._text, values, prepare=True)
         except psycopg.Error as error:
             _refuse(connection, session, error)
+
+
+def driver(connection: Connection) -> psycopg.Connection[Row]:
+    """psycopg's own session behind a connection of the pool."""
+    session = connection.connection.driver_connection
+    assert isinstance(session, psycopg.Connection)  # what the dialect of `to_driver_url` opens
+    return session
 
 
 def _refuse(connection: Connection, session: psycopg.Connection[Row], error: psycopg.Error) -> NoReturn:

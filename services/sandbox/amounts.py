@@ -22,7 +22,7 @@ def cents(value: Decimal) -> Decimal:
 def plain(value: Decimal) -> Decimal:
     """The same number with at most seven decimals and no exponent or trailing zeros."""
     rounded = value.quantize(PRICE, rounding=ROUND_HALF_UP).normalize()
-    return rounded.quantize(ONE) if rounded.as_tuple().exponent > 0 else rounded  # type: ignore[operator]  # finite
+    return rounded.quantize(ONE) if rounded == rounded.to_integral_value() else rounded
 
 
 def decode(text: bytes | str) -> Any:

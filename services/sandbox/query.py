@@ -315,8 +315,11 @@ def _sort(company: Company, query: Query, rows: list[Obj]) -> None:
         if name == "Id":
             rows.sort(key=_id_order, reverse=descending)
             continue
-        get = _getter(company, query.entity, name)
-        rows.sort(key=lambda row, get=get: _order_key(get(row)), reverse=descending)  # type: ignore[misc]
+        rows.sort(key=_order_of(_getter(company, query.entity, name)), reverse=descending)
+
+
+def _order_of(get: Callable[[Obj], Any]) -> Callable[[Obj], tuple[bool, Any]]:
+    return lambda row: _order_key(get(row))
 
 
 def _order_key(value: Any) -> tuple[bool, Any]:

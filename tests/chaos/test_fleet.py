@@ -39,14 +39,19 @@ def test_sigkill_at_a_boundary(fleet: FleetOfProcesses, party: Party, boundary: 
     fleet.arrived(party)
 
 
+def progress(fleet: FleetOfProcesses, party: Party) -> None:
+    """Wait until more is done than at this moment."""
+    before = fleet.states(party).get("succeeded", 0)
+    fleet.eventually(lambda: fleet.states(party).get("succeeded", 0) > before, "progress")
+
+
 def test_two_worker_processes_die_in_turn(fleet: FleetOfProcesses, party: Party) -> None:
     """Two processes share the work; each dies while QuickBooks is thinking, and nothing is done twice."""
     fleet.arena.trouble("latency", realm=party.realm, entity="invoice", seconds=0.2)
     fleet.crew.start("workers-2")
     fleet.bill(party, 30)
     for name in ("workers", "workers-2"):
-        before = fleet.states(party).get("succeeded", 0)
-        fleet.eventually(lambda b=before: fleet.states(party).get("succeeded", 0) > b, "progress")  # type: ignore[misc]
+        progress(fleet, party)
         fleet.crew.restart(name)
     fleet.arrived(party)
 

@@ -181,9 +181,9 @@ class Ports:
         """Write down metered reads."""
         self.asked.append(("count", company, reads, operation))
 
-    def of(self, what: str) -> list[tuple[Any, ...]]:
+    def of(self, what: str) -> list[list[Any]]:
         """What was asked of one kind, without the kind and the company."""
-        return [rest for kind, _, *rest in self.asked if kind == what]  # type: ignore[misc]
+        return [rest for kind, _, *rest in self.asked if kind == what]
 
 
 @pytest.fixture

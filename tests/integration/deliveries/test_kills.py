@@ -25,7 +25,8 @@ from tests.support import eventually
 from tests.support.receiver import Answer, Post, Receiver
 from tests.support.telling import emit, publish, synced, tell
 
-PROGRAM = Path(__file__).with_name("sender_program.py")
+ROOT = Path(__file__).resolve().parents[3]
+PROGRAM = "tests.integration.deliveries.sender_program"
 
 Start = Callable[..., int]
 
@@ -37,7 +38,7 @@ def start(desk: Desk, key: str) -> Iterator[Start]:
 
     def go(mail: Mapping[str, Any] | None = None) -> int:
         given = {"database": desk.fleet.url, "key": key, "mail": dict(mail or {})}
-        process = subprocess.Popen([sys.executable, str(PROGRAM), json.dumps(given)])
+        process = subprocess.Popen([sys.executable, "-m", PROGRAM, json.dumps(given)], cwd=ROOT)
         running.append(process)
         return process.pid
 

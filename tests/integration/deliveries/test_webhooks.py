@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -297,9 +298,10 @@ def test_a_time_range_is_replayed_also_from_before_the_webhook(desk: Desk, endpo
     first = endpoint.got[0].delivery_id
     with desk.api.transaction(TENANT) as connection:
         since = datetime.now(UTC) - timedelta(hours=1)
-        asked = {"since": since, "actor": "admin"}
-        counted = deliveries.replay_range(connection, TENANT, subscription_id, dry_run=True, **asked)  # type: ignore[arg-type]
-        count = deliveries.replay_range(connection, TENANT, subscription_id, **asked)  # type: ignore[arg-type]
+        replay = partial(
+            deliveries.replay_range, connection, TENANT, subscription_id, since=since, actor="admin"
+        )
+        counted, count = replay(dry_run=True), replay()
     assert counted == count == 3
     desk.work()
     assert endpoint.ids()[1:] == old + new

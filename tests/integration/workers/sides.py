@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -28,10 +27,10 @@ Work = Callable[[str], None]
 
 def within(seconds: float, predicate: Callable[[], bool]) -> bool:
     """Whether it becomes true in time; for what stock Dramatiq never does."""
-    deadline = time.monotonic() + seconds
-    while not (true := predicate()) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return true
+    try:
+        return eventually(predicate, seconds)
+    except AssertionError:
+        return False
 
 
 class Side:

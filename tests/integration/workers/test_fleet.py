@@ -146,7 +146,7 @@ def test_an_actor_beyond_its_time_limit_is_interrupted_and_not_acked(broker_url:
         tries.append(attempt)
         deadline = time.monotonic() + 20
         while len(tries) == 1 and time.monotonic() < deadline:
-            time.sleep(0.01)
+            pass  # an exception reaches Python between two steps, and never inside a call that waits
         return DONE
 
     with Running(broker_url, fleet(run=run), time_limit=0.2) as running:

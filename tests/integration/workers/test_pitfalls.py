@@ -216,7 +216,9 @@ def test_14_a_thread_that_nothing_can_interrupt_is_noticed(
         if isinstance(side, Ours):
             assert side.pool is not None
             return any("stuck" in fault and "id of M" in fault for fault in side.pool.faults)
-        return not side.worker.workers[0].is_alive() or side.amqp.depth(side.queue) == 1  # type: ignore[attr-defined]
+        assert isinstance(side, Stock)
+        assert side.worker is not None
+        return not side.worker.workers[0].is_alive() or side.amqp.depth(side.queue) == 1
 
     side.promises_soon(noticed)
     work.release("M")
@@ -252,7 +254,9 @@ def test_17_a_stop_is_bounded(side: Side) -> None:
         assert side.pool is not None
         stopping = threading.Thread(target=side.pool.drain, args=(2,))
     else:
-        stopping = threading.Thread(target=side.worker.stop)  # type: ignore[attr-defined]
+        assert isinstance(side, Stock)
+        assert side.worker is not None
+        stopping = threading.Thread(target=side.worker.stop)
     stopping.start()
     stopping.join(10 if isinstance(side, Ours) else 2.5)
     side.promises(not stopping.is_alive())
