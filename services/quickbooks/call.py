@@ -49,6 +49,14 @@ class Call:
         return self.operation in WRITES or self.operation == "batch"
 
     @property
+    def lingers(self) -> float:
+        """Seconds that QuickBooks may go on making the rest of it after we stopped listening.
+
+        Intuit gives up on a request after 120 s; until then a look at a batch sees a part of it.
+        """
+        return 130.0 if self.operation == "batch" else 0.0
+
+    @property
     def label(self) -> str:
         """What the call does, in two words for a sentence or a log line."""
         return f"{self.operation} {self.entity}".strip()

@@ -29,6 +29,7 @@ Fields = Entity | Mapping[str, Any]
 
 _ENTITY = re.compile(r"[A-Z][A-Za-z]*")
 _REQUESTID = re.compile(r"[!-~]+")
+_BID = re.compile(r"[A-Za-z0-9]{1,10}")
 # Longer than this a query goes in the body: addresses have limits, bodies do not.
 _LONGEST_ADDRESS = 4000
 _NO_CHANGE_FEED = frozenset({"JournalCode", "TaxAgency", "TimeActivity", "TaxCode", "TaxRate"})
@@ -154,29 +155,36 @@ def changes(entities: Iterable[str], since: datetime.datetime) -> Call:
     return Call("GET", ",".join(names), "changes", "cdc", _params(params), reads=1)
 
 
-def batch(items: Sequence[Call], *, requestid: str, limit: int = BATCH_LIMIT) -> Call:
-    """Put creates, updates, deletes and queries into one call; `batch.outcomes` reads the reply.
+def batch(items: Mapping[str, Call], *, requestid: str, limit: int = BATCH_LIMIT) -> Call:
+    """Put creates, updates, deletes and queries into one call, by their `bId`; `batch.outcomes` reads the reply.
 
-    The batch has the one request id (at most 36 characters); those of its items are not sent. Intuit counts a
-    batch among the metered reads, by call or by item it does not say: every item is counted.
+    The batch has the one request id (at most 36 characters); those of its items are not sent. Whoever makes it
+    again needs the same `bId`s too, at most 10 characters each. Intuit counts a batch among the metered reads, by
+    call or by item it does not say: every item is counted.
     """
     if not 1 <= len(items) <= limit:
         raise InvalidCall(f"batch: 1 to {limit} items, not {len(items)}")
     # Spliced as text, so that every number keeps its digits.
-    texts = [_batch_item(str(number), item) for number, item in enumerate(items, start=1)]
+    texts = [_batch_item(name, item) for name, item in items.items()]
     params = {"requestid": _checked(requestid, 36)}
     text = f'{{"BatchItemRequest":[{",".join(texts)}]}}'
     return Call("POST", "", "batch", "batch", _params(params), text, requestid, reads=len(items))
 
 
-def _batch_item(number: str, item: Call) -> str:
+def batchable(call: Call) -> bool:
+    """Whether a call can be part of a batch; one with an option such as a duplicate number is made alone."""
+    return call.operation == "query" or (call.operation in _BATCHABLE and "include" not in dict(call.params))
+
+
+def _batch_item(name: str, item: Call) -> str:
+    if not _BID.fullmatch(name):
+        raise InvalidCall(f"batch: bId {name!r} must be 1 to 10 letters or digits")
+    if not batchable(item):
+        raise InvalidCall(f"batch: item {name}, {item.label}, cannot be part of a batch; call it alone")
     if item.operation == "query":
         select = dict(item.params).get("query", item.body)
-        return body.dump({"bId": number, "Query": select})
-    operation = _BATCHABLE.get(item.operation)
-    if operation is None or "include" in dict(item.params):
-        raise InvalidCall(f"batch: item {number}, {item.label}, cannot be part of a batch; call it alone")
-    return f'{{"bId":"{number}","operation":"{operation}","{item.entity}":{item.body}}}'
+        return body.dump({"bId": name, "Query": select})
+    return f'{{"bId":"{name}","operation":"{_BATCHABLE[item.operation]}","{item.entity}":{item.body}}}'
 
 
 def _query(operation: Operation, select: Select) -> Call:

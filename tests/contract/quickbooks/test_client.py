@@ -327,7 +327,7 @@ def test_every_try_takes_a_place_and_reads_are_metered(wire, client, ports) -> N
     wire.say(400, '{"Fault":{"Error":[{"code":"4000"}],"type":"ValidationFault"}}')
     client.execute(create())
     client.execute(QUERY)
-    client.execute(calls.batch([QUERY, create()], requestid="b-1"))
+    client.execute(calls.batch({"1": QUERY, "2": create()}, requestid="b-1"))
     with pytest.raises(Refused):
         client.execute(QUERY)
     assert ports.of("acquire") == [["call"], ["call"], ["batch"], ["call"]]

@@ -401,14 +401,14 @@ def test_a_currency_without_decimals_stays_without(multicurrency) -> None:
 
 def test_a_batch_settles_each_item_alone(books) -> None:
     """One refused item leaves the others made [D-rest]; the same batch again makes nothing [D-field]."""
-    items = [
-        billed("10.00", requestid="a", doc_number="1"),
-        billed("10.00", requestid="b", doc_number="2", customer="9999"),
-        calls.create("Customer", Customer(display_name="New client"), requestid="c"),
-    ]
+    items = {
+        "1": billed("10.00", requestid="a", doc_number="1"),
+        "2": billed("10.00", requestid="b", doc_number="2", customer="9999"),
+        "3": calls.create("Customer", Customer(display_name="New client"), requestid="c"),
+    }
     call = calls.batch(items, requestid="batch-1")
     for _ in range(2):
-        made, failed, customer = batch.outcomes(items, books.client.execute(call))
+        made, failed, customer = batch.outcomes(items, books.client.execute(call)).values()
         assert isinstance(made, Reply)
         assert made.one(Invoice).doc_number == "1"
         assert isinstance(failed, Refused)

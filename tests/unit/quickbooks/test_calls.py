@@ -310,13 +310,13 @@ def test_a_delete_is_a_post_by_identity() -> None:
 
 
 def test_a_batch_carries_its_items_word_for_word() -> None:
-    """Numbers keep their digits inside a batch, items are numbered, one request id covers them all."""
-    items = [
-        calls.create("Invoice", {"Line": [{"Amount": Decimal("10.50")}]}, requestid="a"),
-        calls.update_sparse("Customer", {"Active": False}, id="7", sync_token="0", requestid="b"),
-        calls.delete("Payment", id="9", sync_token="2", requestid="c"),
-        calls.query(select("Customer").where("DisplayName", "=", "O'Brien")),
-    ]
+    """Numbers keep their digits inside a batch, items keep their names, one request id covers them all."""
+    items = {
+        "1": calls.create("Invoice", {"Line": [{"Amount": Decimal("10.50")}]}, requestid="a"),
+        "2": calls.update_sparse("Customer", {"Active": False}, id="7", sync_token="0", requestid="b"),
+        "7": calls.delete("Payment", id="9", sync_token="2", requestid="c"),
+        "8": calls.query(select("Customer").where("DisplayName", "=", "O'Brien")),
+    }
     call = calls.batch(items, requestid="batch-1")
     assert '"Amount":10.50' in call.body
     assert dict(call.params)["requestid"] == "batch-1"
@@ -324,7 +324,7 @@ def test_a_batch_carries_its_items_word_for_word() -> None:
     one, two, three, four = sent(call)["BatchItemRequest"]
     assert (one["bId"], one["operation"], "Invoice" in one) == ("1", "create", True)
     assert (two["bId"], two["operation"], two["Customer"]["sparse"]) == ("2", "update", True)
-    assert (three["bId"], three["operation"], three["Payment"]["Id"]) == ("3", "delete", "9")
+    assert (three["bId"], three["operation"], three["Payment"]["Id"]) == ("7", "delete", "9")
     assert four["Query"].startswith(r"SELECT * FROM Customer WHERE DisplayName = 'O\'Brien'")
 
 
@@ -345,18 +345,19 @@ def test_a_batch_carries_its_items_word_for_word() -> None:
         (lambda: calls.changes(["TaxCode"], NOON), "TaxCode"),
         (lambda: calls.changes([], NOON), "at least one"),
         (lambda: calls.changes(["Invoice"], NOON.replace(tzinfo=None)), "offset"),
-        (lambda: calls.batch([], requestid="r"), "batch"),
-        (lambda: calls.batch([calls.query(select("Item"))] * 26, requestid="r"), "25"),
-        (lambda: calls.batch([calls.query(select("Item"))], requestid="x" * 37), "36"),
+        (lambda: calls.batch({}, requestid="r"), "batch"),
+        (lambda: calls.batch({str(n): calls.query(select("Item")) for n in range(26)}, requestid="r"), "25"),
+        (lambda: calls.batch({"1": calls.query(select("Item"))}, requestid="x" * 37), "36"),
+        (lambda: calls.batch({"x" * 11: calls.query(select("Item"))}, requestid="r"), "bId"),
         (
             lambda: calls.batch(
-                [calls.create("Invoice", {}, requestid="r", allow_duplicate_number=True)], requestid="r"
+                {"1": calls.create("Invoice", {}, requestid="r", allow_duplicate_number=True)}, requestid="r"
             ),
             "create Invoice",
         ),
         (
             lambda: calls.batch(
-                [calls.void("Invoice", id="1", sync_token="0", requestid="r")], requestid="r"
+                {"1": calls.void("Invoice", id="1", sync_token="0", requestid="r")}, requestid="r"
             ),
             "void Invoice",
         ),

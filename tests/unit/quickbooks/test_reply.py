@@ -223,19 +223,19 @@ def test_a_pdf_is_bytes() -> None:
 
 def test_a_batch_tells_each_items_outcome() -> None:
     """One item's refusal is its own; an item left out has an unknown outcome; order is that of the items."""
-    items = [
-        CREATE,
-        calls.delete("Payment", id="9", sync_token="2", requestid="c"),
-        QUERY,
-        calls.create("Customer", {"DisplayName": "x"}, requestid="d"),
-    ]
+    items = {
+        "1": CREATE,
+        "2": calls.delete("Payment", id="9", sync_token="2", requestid="c"),
+        "3": QUERY,
+        "4": calls.create("Customer", {"DisplayName": "x"}, requestid="d"),
+    }
     text = (
         f'{{"BatchItemResponse":[{{"bId":"3","QueryResponse":{{"Invoice":[{{"Id":"5"}}]}}}},'
         f'{{"bId":"2",{fault("6540")[1:]},'
         f'{{"bId":"1","Invoice":{{"Id":"71","SyncToken":"0"}}}}],"time":"2026-05-05T03:11:46.100-07:00"}}'
     )
     whole = judge(calls.batch(items, requestid="b-1"), answer(200, text))
-    created, deleted, rows, missing = batch.outcomes(items, whole)
+    created, deleted, rows, missing = batch.outcomes(items, whole).values()
     assert isinstance(created, Reply)
     assert created.one(Invoice).id == "71"
     assert isinstance(deleted, Refused)
