@@ -25,6 +25,7 @@ from services.outbound import (
     dossiers,
     forms,
     marker,
+    room,
     troubles,
     unlinked,
 )
@@ -60,6 +61,7 @@ class ApplyCredit(PaymentMaker):
         from_memo = applied.source_kind == "credit_note"
         needed = [invoice, source] if from_memo else [invoice]
         held = unlinked.check(connection, operation, known[own].document, needed, books)
+        held = held or room.hold(connection, operation)
         if held is not None:
             return held
         if not from_memo:

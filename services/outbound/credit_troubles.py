@@ -8,7 +8,7 @@ from typing import Any
 from messages.credits import CreditApplied
 from services.ledger.documents import Document
 from services.ledger.ports import Problem
-from services.outbound import allocations, words
+from services.outbound import allocations, voids, words
 from services.outbound.allocations import Amounts
 from services.outbound.dossiers import Dossier, target
 from services.outbound.findings import EXPORT_ERROR
@@ -26,6 +26,9 @@ def used_already(
     ]
     there = seen["invoice"]
     balance = there.get("Balance") if there else None
+    full = (
+        invoice if not tied and (balance or 0) < amounts[target(invoice)] else memo
+    )  # what has no room for it
     on_it = (
         f"{words.label(memo.document)} is applied to it with {', '.join(tied)}"
         if tied
@@ -38,7 +41,7 @@ def used_already(
     return Problem(
         type=EXPORT_ERROR,
         code="credit_applied_differently" if tied else "credit_not_applicable",
-        cause=f"credit_used:{memo.document.kind}:{memo.document.document_id}",
+        cause=voids.cause(full.document.kind, full.document.document_id),
         title=f"QuickBooks uses {words.label(memo.document)} otherwise than billing",
         happened=f"Billing applied {next(iter(amounts.values()))} {document.currency} of it to "
         f"{words.label(invoice.document)}. In QuickBooks {on_it}. It answered: {seen['said']}",
@@ -61,7 +64,7 @@ def money_used(document: Document, applied: CreditApplied, paid: Sequence[Dossie
     return Problem(
         type=EXPORT_ERROR,
         code="prepayment_used",
-        cause=f"prepayment_used:{applied.source_id}",
+        cause=voids.cause("invoice", applied.source_id),
         title=f"The money of prepayment {applied.source_id} is used otherwise in QuickBooks",
         happened=f"{words.title(document)} needs more than one payment has left: {left} are unapplied.",
         why="An application takes the money of one payment; several are tied to an invoice by hand.",

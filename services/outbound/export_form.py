@@ -26,6 +26,7 @@ from services.outbound import (
     totals,
     troubles,
     unlinked,
+    voids,
 )
 from services.outbound.books import Books
 from services.outbound.dossiers import Dossier
@@ -218,6 +219,8 @@ class ExportForm(OutboundHandler):
         links.put(connection, link)
         action: announcements.Action = "created" if dossier.link is None or not dossier.live else "updated"
         announcements.synced(connection, operation, document, books, link, action)
+        if action == "updated":
+            voids.try_again(connection, operation.tenant_id, [reference])  # there may be more room on it now
         note = {
             "quickbooks_id": link.external_id,
             "number": link.number,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -16,7 +16,7 @@ from messages.payments import PaymentRecorded
 from services.ledger import links, waits
 from services.ledger.links import Link
 from services.ledger.operations import Operation
-from services.ledger.ports import Adopt, Fail, Prepared, Send, Settled, Skip
+from services.ledger.ports import Adopt, Fail, Look, Prepared, Send, Settled, Skip
 from services.mapping.mappings import lookup
 from services.outbound import (
     allocations,
@@ -27,6 +27,7 @@ from services.outbound import (
     dossiers,
     duplicates,
     payments,
+    room,
     troubles,
     unlinked,
     voids,
@@ -35,12 +36,13 @@ from services.outbound import books as books_
 from services.outbound.books import Books
 from services.outbound.dossiers import Dossier, is_prepayment, target
 from services.outbound.findings import problem
-from services.outbound.handler import asked, decided, looking_first
+from services.outbound.handler import asked, decided, looking_first, sent
 from services.outbound.marker import marker
 from services.outbound.payment_maker import PaymentMaker, landed_elsewhere, link_of
 from services.outbound.words import label
 from services.quickbooks import calls
 from services.quickbooks.call import Call
+from services.quickbooks.errors import Refused
 from services.quickbooks.reply import Reply
 
 EVENT = "com.algapsa.billing.payment.recorded.v1"
@@ -76,8 +78,15 @@ class ExportPayment(PaymentMaker):
         ]
         invoices = [invoice for invoice, _ in shares]
         held = unlinked.check(connection, operation, dossier.document, invoices, books)
+        held = held or room.hold(connection, operation)
         if held is not None:
             return held
+        seen = operation.seen or {}
+        if "open" in seen:
+            before = allocations.read(dossier.link.snapshot) if dossier.link is not None else {}
+            less = room.short(dossier.document, shares, seen, before)
+            if less is not None:
+                return Fail(less)
         wire, failed = self._body(connection, operation, dossier, payment, shares, books)
         if failed is not None:
             return failed
@@ -140,15 +149,15 @@ class ExportPayment(PaymentMaker):
         requestid: str,
     ) -> Prepared:
         """The same money on other invoices; what credit from it was applied by itself stays where it is."""
-        link, seen = dossier.link, operation.seen
+        link, seen = dossier.link, operation.seen or {}
         assert link is not None
-        current: dict[str, Any] | None = seen["object"] if seen is not None else link.snapshot
+        current: dict[str, Any] | None = seen.get("object", link.snapshot)
         if current is None or not dossier.live:
             return Fail(troubles.payment_not_there(dossier))
         applied = applications.on_payment(connection, operation.tenant_id, link)
         wanted = allocations.added(allocations.read(wire), applied)
         if allocations.read(current) == wanted:
-            if seen is not None and operation.call is not None:
+            if "object" in seen and operation.call is not None:
                 return Adopt(Call.from_json(operation.call), current)
             return Skip("nothing_changed", "QuickBooks has it like that already")
         moved = allocations.read(current) != allocations.read(link.snapshot)
@@ -183,6 +192,12 @@ class ExportPayment(PaymentMaker):
             voids.try_again(connection, operation.tenant_id, operation.payload["involves"])
         trouble = landed_elsewhere(document, asked(reply), link.snapshot)
         return Settled(note, [trouble] if trouble is not None else [])
+
+    def inspect(self, operation: Operation, refusal: Refused, look: Look) -> Mapping[str, Any] | None:
+        """What is open of the invoices, when QuickBooks says that something else settles them."""
+        if refusal.fault.code in room.REFUSALS:
+            return room.seen(sent(operation), refusal, look)
+        return super().inspect(operation, refusal, look)
 
     def _announce_prepayments(
         self,

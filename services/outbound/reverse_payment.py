@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from services.ledger import links
 from services.ledger.operations import Operation
 from services.ledger.ports import Fail, Prepared, Problem, Send, Settled, Skip
-from services.outbound import announcements, applications, closed_books, dossiers, voids, words
+from services.outbound import announcements, applications, closed_books, dossiers, room, voids, words
 from services.outbound import books as books_
 from services.outbound.dossiers import Dossier
 from services.outbound.export_payment import from_quickbooks
@@ -58,7 +58,7 @@ class ReversePayment(OutboundHandler):
             return Fail(closed)
         applied = applications.on_payment(connection, operation.tenant_id, link)
         if applied:
-            return Fail(_credit_used(dossier, applied))
+            return room.hold(connection, operation) or Fail(_credit_used(dossier, applied))
         token = str(current["SyncToken"])
         return Send(
             calls.void("Payment", id=link.external_id, sync_token=token, requestid=requestid, current=current)

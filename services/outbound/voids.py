@@ -28,12 +28,12 @@ _IN_MOTION = text(
 
 
 def cause(kind: str, document_id: str) -> str:
-    """What a void rests on while something settles, or uses, its document."""
+    """What rests while something settles, or uses, a document: its void, and what there is no room for on it."""
     return f"money_on:{kind}:{document_id}"
 
 
 def try_again(connection: Connection, tenant: str, references: Iterable[Sequence[str]]) -> None:
-    """Retry the voids of documents from which money or credit was taken off in this transaction."""
+    """Retry what rests on documents from which money or credit was taken off in this transaction."""
     for kind, document_id in references:
         causes.release(
             connection, tenant, cause(kind, document_id), "algasync", "what was on it was taken off"

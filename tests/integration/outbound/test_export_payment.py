@@ -186,7 +186,7 @@ def test_a_refusal_is_an_exception_with_quickbooks_words(workbench: Workbench) -
     (first,) = billed(workbench, "inv-1")
     workbench.bookkeeper("receive-payment", customer="2", amount=135, invoices={first: 135})
     workbench.say("payment.recorded", payment("pay-1", ("inv-1", 13500)))
-    assert workbench.outcome("payment", "pay-1") == ("failed", "quickbooks_620")
+    assert workbench.outcome("payment", "pay-1") == ("failed", "invoice_settled")
     (exception,) = workbench.exceptions()
     assert "already been paid" in exception.happened
     assert len(workbench.objects("Payment")) == 1
