@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final, NamedTuple
 
+import amqp
 import pika
 import pika.exceptions
 from kombu.exceptions import OperationalError
@@ -184,7 +185,7 @@ def _declare(url: str, queue: str) -> None:
         ours = {f"queue {queue}", f"queue {QueueName.DEAD.versioned}"}
         if any(found.subject in ours or found.subject.startswith("exchange") for found in error.differences):
             raise SessionLost(str(error)) from error
-    except (OperationalError, OSError) as error:
+    except (OperationalError, amqp.AMQPError, OSError) as error:  # gone, or it takes no more connections
         raise SessionLost(f"RabbitMQ does not answer: {error}") from error
 
 

@@ -7,8 +7,12 @@ from collections.abc import Iterator
 import pytest
 from kombu.exceptions import OperationalError
 
+from deploy.local import RabbitmqNode
 from tests.integration.workers.harness import Amqp
 from workers import topology
+from workers.broker import Broker
+from workers.delivery import SessionLost
+from workers.gate import Gate
 from workers.topology import COMMAND_QUEUES, TopologyError
 
 
@@ -91,3 +95,15 @@ def test_a_broker_that_does_not_answer_is_said_so_at_once() -> None:
     """No endless retry hides that the address is wrong."""
     with pytest.raises(OperationalError):
         topology.declare("amqp://127.0.0.1:1/")
+
+
+def test_a_broker_that_takes_no_more_connections_is_waited_for(broker_node: RabbitmqNode) -> None:
+    """Whoever consumes comes back when its limit of connections is lifted; it does not end because of it."""
+    broker = Broker(broker_node.url, Gate(lambda: None), time_limit=60, rest=0)
+    broker_node.control("set_vhost_limits", '{"max-connections": 0}')
+    try:
+        with pytest.raises(SessionLost, match="connection limit"):
+            broker.enter("dead.v1", 1)
+    finally:
+        broker_node.control("clear_vhost_limits")
+    broker.enter("dead.v1", 1).close()
