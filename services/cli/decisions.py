@@ -29,7 +29,9 @@ def decide(
     reason: Reason = None,
     date_: Annotated[
         Any,
-        typer.Option("--date", parser=_day, metavar="DATE", help="A day in the open period, for redate."),
+        typer.Option(
+            "--date", parser=_day, metavar="DATE", help="A day in the open period, for redate and offset."
+        ),
     ] = None,
     tenant: Tenant = None,
     actor: Actor = None,
@@ -78,7 +80,8 @@ def _show(offer: Offer, would: str | None = None) -> None:
         return
     console.say(f"{offer.title}\n{offer.happened} {offer.why}\n{offer.fix}\n")
     console.table(
-        ("CHOICE", "WHAT", "NEEDS"), ((one.choice, one.label, ", ".join(one.needs)) for one in offer.choices)
+        ("CHOICE", "WHAT", "NEEDS", "DATE UNLESS GIVEN"),
+        ((one.choice, one.label, ", ".join(one.needs), str(one.default_date or "")) for one in offer.choices),
     )
     if would is not None:
         console.note(

@@ -37,11 +37,15 @@ _DECIDE = text(
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One way to go on; `needs` are the facts to give with it: reason, and date for a day in the open period."""
+    """One way to go on; `needs` are the facts to give with it: reason, and date for a day in the open period.
+
+    `default_date` is the day that is taken when none is given; without it one must be given.
+    """
 
     choice: str
     label: str
     needs: tuple[str, ...]
+    default_date: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +93,8 @@ def decide(
 ) -> Operation:
     """Go on with an operation as `choice` says; returns it in its new attempt.
 
-    `book_on` is the date in the open period that the choice `redate` needs. Raises `Refusal`, and then nothing
-    has changed: of two people who decide at once, the second learns that it is decided.
+    `book_on` is the date in the open period that the choices `redate` and `offset` need. Raises `Refusal`, and then
+    nothing has changed: of two people who decide at once, the second learns that it is decided.
     """
     offer = _offer(connection, operation_id, _LOCKED)
     book_on = _checked(offer, choice, reason, book_on)
@@ -133,10 +137,13 @@ def _offer(connection: Connection, operation_id: UUID, query: Any) -> Offer:
         why=row.why,
         fix=row.fix,
         closed_through=date.fromisoformat(through) if through else None,
-        choices=[
-            Choice(one["choice"], one["label"], tuple(one["needs"])) for one in details.get("choices") or ()
-        ],
+        choices=[_choice(one) for one in details.get("choices") or ()],
     )
+
+
+def _choice(raw: dict[str, Any]) -> Choice:
+    day = raw.get("default_date")
+    return Choice(raw["choice"], raw["label"], tuple(raw["needs"]), date.fromisoformat(day) if day else None)
 
 
 def _checked(offer: Offer, choice: str, reason: str, book_on: date | None) -> date | None:
@@ -154,7 +161,7 @@ def _checked(offer: Offer, choice: str, reason: str, book_on: date | None) -> da
     if len(reason) > LONGEST_REASON:
         raise invalid("reason", f"reason has {len(reason)} characters, {LONGEST_REASON} at most")
     if "date" in chosen.needs:
-        return _open(book_on, offer.closed_through)
+        return _open(book_on or chosen.default_date, offer.closed_through)
     if book_on is not None:
         raise invalid("date", f"{choice!r} takes no date; leave it out", code="not_needed")
     return None

@@ -117,8 +117,16 @@ class ExportForm(OutboundHandler):
                     currency=billed.currency,
                 )
             )
+        by_hand = self.by_hand
+        if dossier.link is not None:
+            by_hand = troubles.corrected_by_hand(self._form, dossier.document, dossier.link.snapshot)
         closed = closed_books.check(
-            books, dossier.document, self.act, [kept or dated, there], redatable=dossier.link is None
+            books,
+            dossier.document,
+            self.act,
+            [kept or dated, there],
+            redatable=dossier.link is None,
+            by_hand=by_hand,
         )
         return wire, Fail(closed) if closed is not None else None
 

@@ -14,6 +14,7 @@ from services.ledger.operations import Operation
 from services.ledger.ports import Found, Look, Prepared, Problem, Send
 from services.outbound import closed_books, words
 from services.outbound.books import Books
+from services.outbound.closed_books import Instead
 from services.outbound.findings import EXPORT_ERROR
 from services.quickbooks import body, calls
 from services.quickbooks.call import Call
@@ -73,6 +74,11 @@ class OutboundHandler:
     needs_auto_sync = True
     act = "export"  # in a sentence: QuickBooks refused to <act> invoice INV-1042
     redatable = False  # whether a person may choose another date for it
+    by_hand = closed_books.BY_HAND  # what a person does where the books are closed and nothing is offered
+
+    def instead(self, operation: Operation) -> Instead | None:
+        """What may stand in the open period instead of a change in the closed one; by default nothing."""
+        return None
 
     def find(self, operation: Operation, look: Look) -> Found:
         """Changing, voiding and deleting may be repeated: the SyncToken guards them. Creating overrides this."""
@@ -96,7 +102,13 @@ class OutboundHandler:
         if fault is not None and fault.code in closed_books.REFUSALS:
             assert operation.company_id is not None
             return closed_books.refused(
-                connection, operation.company_id, document, self.act, redatable=self.redatable
+                connection,
+                operation.company_id,
+                document,
+                self.act,
+                redatable=self.redatable,
+                instead=self.instead(operation),
+                by_hand=self.by_hand,
             )
         code = fault.code if fault is not None else ""
         said = (fault.detail or fault.message) if fault is not None else str(refusal)

@@ -31,6 +31,11 @@ class ReversePayment(OutboundHandler):
     queue = "payments_out"
     needs_auto_sync = False  # the books must follow
     act = "void"
+    by_hand = (
+        "Enter a journal entry dated {day} that debits Accounts Receivable, with the customer, and credits the account "
+        "which the payment went to (Undeposited Funds unless another is set) over its amount; the payment itself "
+        "stays. Then discard this item with a note"
+    )
 
     def prepare(self, connection: Connection, operation: Operation, requestid: str) -> Prepared:
         """Void the Payment as we know it, whole, because QuickBooks wants it so."""
@@ -53,7 +58,9 @@ class ReversePayment(OutboundHandler):
         deposits = [one["TxnId"] for one in current.get("LinkedTxn") or () if one["TxnType"] == "Deposit"]
         if deposits:
             return Fail(_deposited(dossier, deposits[0]))
-        closed = closed_books.check(books, dossier.document, self.act, [current["TxnDate"]])
+        closed = closed_books.check(
+            books, dossier.document, self.act, [current["TxnDate"]], by_hand=self.by_hand
+        )
         if closed is not None:
             return Fail(closed)
         applied = applications.on_payment(connection, operation.tenant_id, link)

@@ -9,7 +9,7 @@ from typing import Any
 from services.ledger.documents import Document
 from services.ledger.operations import Operation
 from services.ledger.ports import Problem
-from services.outbound import allocations, words
+from services.outbound import allocations, opposites, totals, words
 from services.outbound.books import Books
 from services.outbound.dossiers import Dossier
 from services.outbound.findings import EXPORT_ERROR, Finding
@@ -149,6 +149,20 @@ def moved(dossier: Dossier, current: Mapping[str, Any]) -> Problem:
         fix="Compare both. Overwrite QuickBooks with a reason, or move it in billing and discard this item.",
         details={"choices": [OVERWRITE]},
         **words.facts(document),
+    )
+
+
+def corrected_by_hand(form: Form, document: Document, there: Mapping[str, Any]) -> str:
+    """What to enter for a correction of a document in a closed period; `{day}` is to be filled in."""
+    more = totals.billed(form, document) - Decimal(str(there.get("TotalAmt") or 0))
+    if not more:
+        return (
+            "Leave it: no amount has changed, only words, days or references. Discard this item with a note"
+        )
+    noun = opposites.NOUNS["Invoice" if (more < 0) == (form.entity == "Invoice") else "CreditMemo"]
+    return (
+        f"Enter {noun} dated {{day}} over the difference of {abs(more)} {document.currency} on the items whose lines "
+        f"changed{' and apply it to this one' if more < 0 else ''}, and discard this item with a note"
     )
 
 

@@ -38,6 +38,11 @@ class UnapplyCredit(OutboundHandler):
     queue = "payments_out"
     needs_auto_sync = False  # it makes way for voids, which follow even when automatic sync is off
     act = "un-apply"
+    by_hand = (
+        "Leave it applied: what the customer owes is the same either way. Where the invoice is to be open again, enter "
+        "an invoice and a credit memo over the amount dated {day} that take its place. Then discard this item with a "
+        "note"
+    )
 
     def prepare(self, connection: Connection, operation: Operation, requestid: str) -> Prepared:
         """Take off what the application put on the invoice, and nothing else."""
@@ -61,7 +66,7 @@ class UnapplyCredit(OutboundHandler):
             return voids.adopt(operation, voids.deleted(dossier.link.external_id))
         dated = payment_date(connection, dossier.link)
         books = books_.load(connection, operation.company_id, "")
-        closed = closed_books.check(books, dossier.document, self.act, [dated])
+        closed = closed_books.check(books, dossier.document, self.act, [dated], by_hand=self.by_hand)
         return Fail(closed) if closed is not None else Send(call)
 
     def settle(self, connection: Connection, operation: Operation, reply: Reply) -> Settled:

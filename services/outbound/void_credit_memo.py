@@ -1,11 +1,12 @@
 """Voiding a credit note: QuickBooks cannot void a credit memo, it is deleted; never while a part of it is applied.
 
+In a closed period it is not touched; an invoice in the open one offsets it, if somebody decides so (`offsets`).
 https://developer.intuit.com/app/developer/qbo/docs/api/accounting/all-entities/creditmemo#delete-a-credit-memo
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -13,14 +14,20 @@ from sqlalchemy import Connection
 
 from services.ledger import links
 from services.ledger.operations import Operation
-from services.ledger.ports import Fail, Hold, Prepared, Problem, Send, Settled, Skip
-from services.outbound import announcements, closed_books, dossiers, voids, words
+from services.ledger.ports import Fail, Found, Hold, Look, Prepared, Problem, Send, Settled, Skip
+from services.outbound import announcements, closed_books, dossiers, offsets, voids, words
 from services.outbound import books as books_
+from services.outbound.closed_books import OFFSET, Instead
 from services.outbound.dossiers import Dossier, Reference
 from services.outbound.findings import EXPORT_ERROR
-from services.outbound.handler import OutboundHandler
+from services.outbound.forms import CREDIT_MEMO
+from services.outbound.handler import OutboundHandler, decided
+from services.outbound.offsets import Offset
 from services.quickbooks import calls
+from services.quickbooks.errors import QuickBooksError, Refused
 from services.quickbooks.reply import Reply
+
+_OFFSET = Offset("void_credit_memo", CREDIT_MEMO)
 
 
 class VoidCreditMemo(OutboundHandler):
@@ -30,10 +37,15 @@ class VoidCreditMemo(OutboundHandler):
     needs_auto_sync = False  # the books must follow
     act = "void"
 
+    def instead(self, operation: Operation) -> Instead:
+        """An invoice in the open period."""
+        return _OFFSET.instead(operation)
+
     def prepare(self, connection: Connection, operation: Operation, requestid: str) -> Prepared:
         """Delete the memo under the SyncToken at which nothing of it was applied."""
         own = (operation.document_kind, operation.document_id)
-        dossier = dossiers.one(connection, operation.tenant_id, *own)
+        known = dossiers.load(connection, operation.tenant_id, [own, offsets.opposite(*own)])
+        dossier = known[own]
         assert operation.company_id is not None
         books = books_.load(connection, operation.company_id, dossier.document.client_id or "")
         link = dossier.link
@@ -45,20 +57,32 @@ class VoidCreditMemo(OutboundHandler):
         moving = voids.in_motion(connection, operation.tenant_id, using)
         if moving:
             return Hold(moving, "waiting for its credit to be taken back")
+        if decided(operation, OFFSET):
+            kept = dossiers.load(connection, operation.tenant_id, using) if using else {}
+            applied = [reference for reference, one in kept.items() if one.document.state != "voided"]
+            if applied:  # what is taken back in billing only stays tied in the closed period
+                return Fail(_applied(dossier, applied))
+            return _OFFSET.prepare(connection, operation, requestid)
+        if known[offsets.opposite(*own)].live:
+            return Skip("offset", "an invoice in the open period stands against it")
         current: dict[str, Any] | None = operation.seen["object"] if operation.seen else link.snapshot
         if current is None:
             return voids.adopt(operation, voids.deleted(link.external_id))
-        closed = closed_books.check(books, dossier.document, self.act, [current["TxnDate"]])
+        closed = closed_books.check(
+            books, dossier.document, self.act, [current["TxnDate"]], instead=self.instead(operation)
+        )
         if closed is not None:
             return Fail(closed)
         left, total = Decimal(current.get("RemainingCredit") or 0), Decimal(current.get("TotalAmt") or 0)
         if using or left != total:
-            return Fail(_applied(dossier, using, total - left))
+            return Fail(_applied(dossier, using, f"{total - left} {dossier.document.currency} of it are"))
         token = str(current["SyncToken"])
         return Send(calls.delete("CreditMemo", id=link.external_id, sync_token=token, requestid=requestid))
 
     def settle(self, connection: Connection, operation: Operation, reply: Reply) -> Settled:
-        """The link is dead, and billing is told."""
+        """The link is dead, and billing is told; or what offsets it is linked."""
+        if _OFFSET.concerns(operation, reply):
+            return _OFFSET.settle(connection, operation, reply)
         own = (operation.document_kind, operation.document_id)
         dossier = dossiers.one(connection, operation.tenant_id, *own)
         assert operation.company_id is not None
@@ -69,8 +93,24 @@ class VoidCreditMemo(OutboundHandler):
         announcements.synced(connection, operation, dossier.document, books, link, "deleted")
         return Settled({"quickbooks_id": link.external_id, "company": books.realm_id})
 
+    def inspect(self, operation: Operation, refusal: Refused, look: Look) -> Mapping[str, Any] | None:
+        """The credit memo as it is; or what stands in the way of what offsets it."""
+        if _OFFSET.under_way(operation):
+            return _OFFSET.inspect(operation, refusal, look)
+        return super().inspect(operation, refusal, look)
 
-def _applied(dossier: Dossier, using: Sequence[Reference], used: Decimal) -> Problem:
+    def find(self, operation: Operation, look: Look) -> Found:
+        """A deletion may be repeated; what offsets it is looked for."""
+        return (
+            _OFFSET.find(operation, look) if _OFFSET.under_way(operation) else super().find(operation, look)
+        )
+
+    def refused(self, connection: Connection, operation: Operation, refusal: QuickBooksError) -> Problem:
+        """As for others; an invoice that could not be tied is named."""
+        return _OFFSET.named(connection, operation, super().refused(connection, operation, refusal))
+
+
+def _applied(dossier: Dossier, using: Sequence[Reference], used: str = "credit of it is") -> Problem:
     document = dossier.document
     ours = f" by {', '.join(id_ for _, id_ in using)}" if using else ""
     return Problem(
@@ -78,7 +118,7 @@ def _applied(dossier: Dossier, using: Sequence[Reference], used: Decimal) -> Pro
         code="credit_applied",
         cause=voids.cause(document.kind, document.document_id),
         title=f"{words.title(document)} cannot be voided: it is applied",
-        happened=f"Billing voided it, and in QuickBooks {used} {document.currency} of it are applied{ours}.",
+        happened=f"Billing voided it, and in QuickBooks {used} applied{ours}.",
         why="A credit memo that is applied, even in part, is never deleted: the invoices would be open again.",
         fix="Take the credit back in billing: the void then goes on by itself. Or un-apply it in QuickBooks and retry.",
         **words.facts(document),

@@ -1,5 +1,7 @@
 """Voiding an exported invoice: only while nothing is on it but credit of ours, which is taken off first.
 
+In a closed period it is not touched; a credit memo in the open one offsets it, if somebody decides so (`offsets`).
+
 The void carries the SyncToken under which the invoice was known to be unpaid, so that QuickBooks refuses it when
 money came in between.
 https://developer.intuit.com/app/developer/qbo/docs/api/accounting/all-entities/invoice#void-an-invoice
@@ -16,17 +18,32 @@ from sqlalchemy import Connection
 
 from services.ledger import links
 from services.ledger.operations import Operation
-from services.ledger.ports import Fail, Hold, Look, Prepared, Problem, Send, Settled, Skip
-from services.outbound import announcements, applications, closed_books, dossiers, marker, voids, words
+from services.ledger.ports import Fail, Found, Hold, Look, Prepared, Problem, Send, Settled, Skip
+from services.outbound import (
+    announcements,
+    applications,
+    closed_books,
+    dossiers,
+    marker,
+    offsets,
+    voids,
+    words,
+)
 from services.outbound import books as books_
 from services.outbound.allocations import holds, read
+from services.outbound.books import Books
+from services.outbound.closed_books import OFFSET, Instead
 from services.outbound.dossiers import Dossier
 from services.outbound.findings import EXPORT_ERROR
-from services.outbound.handler import NOT_FOUND, STALE, OutboundHandler, present, sent
-from services.outbound.unapply_credit import parts, take_off, taken_off
+from services.outbound.forms import INVOICE
+from services.outbound.handler import NOT_FOUND, STALE, OutboundHandler, decided, present, sent
+from services.outbound.offsets import Offset
+from services.outbound.unapply_credit import parts, payment_date, take_off, taken_off
 from services.quickbooks import calls, query
-from services.quickbooks.errors import Refused
+from services.quickbooks.errors import QuickBooksError, Refused
 from services.quickbooks.reply import Reply
+
+_OFFSET = Offset("void_invoice", INVOICE)
 
 
 class VoidInvoice(OutboundHandler):
@@ -36,10 +53,15 @@ class VoidInvoice(OutboundHandler):
     needs_auto_sync = False  # the books must follow
     act = "void"
 
+    def instead(self, operation: Operation) -> Instead:
+        """A credit memo in the open period."""
+        return _OFFSET.instead(operation)
+
     def prepare(self, connection: Connection, operation: Operation, requestid: str) -> Prepared:
         """Take our credit off first, one call each; then void, unless money is on it."""
         own = (operation.document_kind, operation.document_id)
-        dossier = dossiers.one(connection, operation.tenant_id, *own)
+        known = dossiers.load(connection, operation.tenant_id, [own, offsets.opposite(*own)])
+        dossier = known[own]
         assert operation.company_id is not None
         books = books_.load(connection, operation.company_id, dossier.document.client_id or "")
         link = dossier.link
@@ -51,17 +73,27 @@ class VoidInvoice(OutboundHandler):
         moving = voids.in_motion(connection, operation.tenant_id, settling)
         if moving:
             return Hold(moving, "waiting for what is being taken off it")
+        on_it = dossiers.load(connection, operation.tenant_id, settling) if settling else {}
+        credit = [one for one in on_it.values() if one.document.kind == "credit_application"]
+        offset = known[offsets.opposite(*own)].live
+        if decided(operation, OFFSET):
+            free = [] if offset else [one for one in credit if _in_open_period(connection, books, one)]
+            if free:
+                return self._take_off(connection, operation, free[0], requestid)
+            return _OFFSET.prepare(connection, operation, requestid)
+        if offset:
+            return Skip("offset", "a credit memo in the open period stands against it")
         seen = operation.seen or {}
         current: dict[str, Any] | None = seen.get("invoice", link.snapshot)
         if current is None:
             return voids.adopt(operation, voids.deleted(link.external_id))
         if voids.is_void(current):
             return voids.adopt(operation, current)
-        closed = closed_books.check(books, dossier.document, self.act, [current["TxnDate"]])
+        closed = closed_books.check(
+            books, dossier.document, self.act, [current["TxnDate"]], instead=self.instead(operation)
+        )
         if closed is not None:
             return Fail(closed)
-        on_it = dossiers.load(connection, operation.tenant_id, settling) if settling else {}
-        credit = [one for one in on_it.values() if one.document.kind == "credit_application"]
         if credit:
             return self._take_off(connection, operation, credit[0], requestid)
         money = [one for one in on_it.values() if one.document.kind == "payment"]
@@ -83,7 +115,9 @@ class VoidInvoice(OutboundHandler):
         return voids.adopt(operation, voids.deleted(credit.link.external_id))
 
     def settle(self, connection: Connection, operation: Operation, reply: Reply) -> Settled:
-        """Credit that was taken off, or the void itself."""
+        """Credit that was taken off, or the void itself, or what offsets it."""
+        if _OFFSET.concerns(operation, reply):
+            return _OFFSET.settle(connection, operation, reply)
         own = (operation.document_kind, operation.document_id)
         dossier = dossiers.one(connection, operation.tenant_id, *own)
         assert operation.company_id is not None
@@ -135,6 +169,8 @@ class VoidInvoice(OutboundHandler):
 
     def inspect(self, operation: Operation, refusal: Refused, look: Look) -> Mapping[str, Any] | None:
         """The invoice as it is, and the payments on it."""
+        if _OFFSET.under_way(operation):
+            return _OFFSET.inspect(operation, refusal, look)
         if refusal.fault.code not in {STALE, NOT_FOUND}:
             return None
         assert operation.call is not None
@@ -146,6 +182,22 @@ class VoidInvoice(OutboundHandler):
         for select in query.select("Payment").each_in("Id", ids):
             payments += look(calls.query(select)).data["QueryResponse"].get("Payment") or ()
         return {"invoice": invoice, "payments": payments}
+
+    def find(self, operation: Operation, look: Look) -> Found:
+        """A void may be repeated; what offsets it is looked for."""
+        return (
+            _OFFSET.find(operation, look) if _OFFSET.under_way(operation) else super().find(operation, look)
+        )
+
+    def refused(self, connection: Connection, operation: Operation, refusal: QuickBooksError) -> Problem:
+        """As for others; a credit memo that could not be applied is named."""
+        return _OFFSET.named(connection, operation, super().refused(connection, operation, refusal))
+
+
+def _in_open_period(connection: Connection, books: Books, credit: Dossier) -> bool:
+    assert credit.link is not None
+    dated = payment_date(connection, credit.link)
+    return closed_books.check(books, credit.document, "un-apply", [dated]) is None
 
 
 def _money_on(dossier: Dossier, ours: Sequence[Dossier], seen: Sequence[Mapping[str, Any]]) -> Problem:

@@ -25,6 +25,10 @@ class ChoiceTold(Told):
     choice: str = Field(examples=["redate"])
     label: str
     needs: list[str] = Field(description="What to send with it: reason, date.")
+    default_date: date | None = Field(
+        description="The day that is taken when you send none; without it a date must be sent.",
+        examples=["2026-11-06"],
+    )
 
 
 class OfferTold(Told):
@@ -55,7 +59,7 @@ class DecisionGiven(Given):
     date: str | None = Field(
         default=None,
         pattern=r"^\d{4}-\d{2}-\d{2}$",
-        description="A day in the open period, for `redate`.",
+        description="A day in the open period, for `redate` and `offset`.",
         examples=["2026-11-01"],
     )
 

@@ -111,7 +111,7 @@ def test_an_open_period_payment_on_a_closed_period_invoice_goes_through(workbenc
 
 
 def test_edits_voids_and_un_applying_stop_at_closed_books(workbench: Workbench) -> None:
-    """What stands in the closed period is not touched; the recipe is a document in the open one."""
+    """What stands in the closed period is not touched: voids offer what offsets them, all others a dated recipe."""
     workbench.say("invoice.finalized", invoice("inv-1"))
     workbench.say("invoice.finalized", invoice("inv-2"))
     workbench.say("credit_note.finalized", credit_note("cn-1"))
@@ -128,7 +128,14 @@ def test_edits_voids_and_un_applying_stop_at_closed_books(workbench: Workbench) 
     codes = {(row.entity_id, row.code) for row in workbench.exceptions()}
     assert {("inv-1", "books_closed"), ("inv-2", "books_closed"), ("cn-2", "books_closed")} <= codes
     assert {("app-1", "books_closed"), ("pay-1", "books_closed")} <= codes
-    assert all(row.details["choices"] == [] for row in workbench.exceptions())
+    offered = {
+        row.entity_id: [one["choice"] for one in row.details["choices"]] for row in workbench.exceptions()
+    }
+    assert offered == {"inv-1": [], "inv-2": ["offset"], "cn-2": ["offset"], "app-1": [], "pay-1": []}
+    fixes = {row.entity_id: row.fix for row in workbench.exceptions()}
+    assert "journal entry dated 2026-11-01 that debits Accounts Receivable" in fixes["pay-1"]
+    assert "Leave it applied" in fixes["app-1"]
+    assert "no amount has changed" in fixes["inv-1"]
     assert [workbench.objects(entity) for entity in ("Invoice", "CreditMemo", "Payment")] == before
     reopen(workbench)
     assert workbench.exceptions() == []
