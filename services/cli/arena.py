@@ -44,6 +44,11 @@ class Arena:
         self._send("POST", "/apps", {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET})
         self._send("PATCH", "/switches", {"limits": limits})
 
+    def callback(self, address: str) -> None:
+        """Let Intuit send browsers back to this address, so that companies can be connected in one."""
+        app = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET, "redirect_uris": [address]}
+        self._send("POST", "/apps", app)
+
     def join(
         self,
         tenant: str,

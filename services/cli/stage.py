@@ -67,10 +67,12 @@ def open_stage(
     limits: bool,
     customers: Mapping[str, str] = CUSTOMERS,
     items: Mapping[str, str] = ITEMS,
+    connections: int = 200,
 ) -> Iterator[Stage]:
     """Set it all up below `folder`, but for the processes of the fleet, which the block starts. All ends with it.
 
-    `settings` are environment variables of the fleet; `limits`: whether the sandbox enforces Intuit's call limits.
+    `settings` are environment variables of the fleet; `limits`: whether the sandbox enforces Intuit's call limits;
+    `connections`: how many PostgreSQL gives at most.
     Raises `StartError` when something does not start, `deploy.local.NotInstalledError` without RabbitMQ.
     """
     with ExitStack() as stack:
@@ -78,7 +80,7 @@ def open_stage(
         node.launch(dies_with_parent=True)  # it takes seconds, in which PostgreSQL comes up
         stack.callback(node.stop)
         stack.callback(node.kill)  # its data goes too: no need for an orderly end
-        server = PostgresqlServer(folder / "postgresql")
+        server = PostgresqlServer(folder / "postgresql", settings={"max_connections": str(connections)})
         database_url = server.start(dies_with_parent=True)
         stack.callback(server.kill)
         migrate(database_url)

@@ -72,6 +72,9 @@ class Settled:
         received = self._receive(fleet, arena, Tenant(TENANT, REALM, company_id))
         self._tidy_up(fleet)
         self.books = {TENANT: evidence.books(arena, REALM, company_id, received)}
+        with fleet.database.transaction(ALL_TENANTS) as connection:
+            taken = evidence.ledger(connection).events
+        self.acknowledged = {event.event_id: event.sequence for event in taken}  # as if all came by the API
         fleet.close()
 
     @staticmethod
@@ -121,7 +124,7 @@ class Settled:
         shown = {TENANT: books(copy.deepcopy(self.books[TENANT]))} if books else self.books
         with self.engine.connect() as connection:
             self._plant(connection, statements, values)
-            found = checker.check(self.history, evidence.ledger(connection), shown)
+            found = checker.check(self.history, evidence.ledger(connection), shown, self.acknowledged)
         by_verdict: dict[str, set[str]] = {}
         for one in found:
             by_verdict.setdefault(one.verdict, set()).add(one.document)
@@ -205,6 +208,48 @@ def test_a_skipped_event(settled: Settled) -> None:
     one = settled.one(plain)
     found = settled.check("DELETE FROM event WHERE document_id = :id", id=one.document_id)
     assert found == {Verdict.LOST: {name(one)}}
+
+
+def test_an_acknowledged_event_that_was_lost(settled: Settled) -> None:
+    """The API said that an event is safe, and nobody has it: the finding says whose word was broken."""
+    one = settled.one(plain)
+    (event_id,) = [said.event_id for said in settled.history.all if said.subject == one.document_id]
+    with settled.engine.connect() as connection:
+        settled._plant(connection, ("DELETE FROM event WHERE event_id = :id",), {"id": event_id})
+        ledger = evidence.ledger(connection)
+    found = checker.check(settled.history, ledger, settled.books, settled.acknowledged)
+    assert [(finding.verdict, finding.event_id) for finding in found] == [(Verdict.LOST, event_id)]
+    assert "the API had acknowledged it" in found[0].said
+
+
+def test_an_event_under_another_number_than_acknowledged(settled: Settled) -> None:
+    """A repeated request was answered with a number that its event does not have."""
+    one = settled.one(plain)
+    found = settled.check("UPDATE event SET sequence = 7 WHERE document_id = :id", id=one.document_id)
+    assert found == {Verdict.WRONG: {name(one)}}
+
+
+def test_a_repetition_that_became_an_event(settled: Settled) -> None:
+    """The producer repeated its request, and both were taken for facts."""
+    one = settled.one(plain)
+    found = settled.check(
+        """INSERT INTO event
+           SELECT gen_random_uuid(), tenant_id, type, document_kind, document_id, sequence + 1, data, occurred_at,
+                  traceparent, state, received_at
+             FROM event WHERE document_id = :id""",
+        id=one.document_id,
+    )
+    assert found == {Verdict.DOUBLED: {name(one)}}
+
+
+def test_a_company_that_stayed_disconnected(settled: Settled) -> None:
+    """Its authorization was revoked, a person gave it anew, and it did not come back."""
+    found = settled.check(
+        """UPDATE company SET state = 'expired', attention_reason = 'Token revoked', attention_since = now()
+            WHERE realm_id = :realm""",
+        realm=REALM,
+    )
+    assert found == {Verdict.STUCK: {f"company/{REALM}"}}
 
 
 def test_an_event_without_effect(settled: Settled) -> None:

@@ -1,21 +1,24 @@
-"""The bad day: processes are killed and stopped, connections cut, a disk is lost, and QuickBooks has trouble, too."""
+"""The bad day: processes are killed and stopped, a disk is lost, QuickBooks has trouble, and acts come on top."""
 
 from __future__ import annotations
 
 import random
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import Final
 
-from services.cli.chaos import history
+from services.cli.chaos import acts, history
+from services.cli.chaos.acts import Act
 from services.cli.chaos.boundaries import Aim, Boundaries, Boundary, NotReached
+from services.cli.chaos.client import Client
 from services.cli.chaos.history import Emission
 from services.cli.chaos.killer import Blow
+from services.cli.chaos.network import Network
 from services.cli.chaos.outcome import Outcome, Watch
 from services.cli.chaos.producer import Producer
-from services.cli.chaos.proxy import Proxy
+from services.cli.chaos.troublemaker import Troublemaker
 from services.cli.stage import Stage
 
 _LONG: Final = 7.0  # seconds that a process is stopped: longer than its leases
@@ -24,13 +27,14 @@ _STOPPED: Final = ("workers", "relay", "dispatcher")
 
 
 class BadDay:
-    """Strikes at a stage. Workers reach the broker through `proxy`; `spare` are invoices to hold workers up with."""
+    """Strikes at a stage. `spare` are invoices to hold workers up with, and to make work for troubles to meet."""
 
     def __init__(
         self,
         stage: Stage,
-        proxy: Proxy,
+        network: Network,
         producer: Producer,
+        client: Client,
         spare: Mapping[str, deque[Emission]],
         chance: random.Random,
         outcome: Outcome,
@@ -38,9 +42,11 @@ class BadDay:
     ) -> None:
         self._stage = stage
         self._crew = stage.crew
-        self._proxy = proxy
+        self._network = network
         self._producer = producer
-        self._boundaries = Boundaries(stage.arena, stage.crew.settings["DATABASE_URL"], proxy)
+        self._client = client
+        self._boundaries = Boundaries(stage.arena, stage.crew.settings["DATABASE_URL"], network.workers)
+        self._troubles = Troublemaker(stage, network, producer, client, spare, chance, outcome)
         self._spare = spare
         self._chance = chance
         self._outcome = outcome
@@ -66,15 +72,36 @@ class BadDay:
         for told in self._spare.values():
             while told:
                 self._producer.emit(told.popleft())
+        for tenant in self._stage.tenants:
+            self._outcome.retried += self._client.retry(tenant)
 
     def map_late_service(self) -> None:
         """What failed for want of the mapping goes on; what comes later finds it."""
         for tenant in self._stage.tenants.values():
             self._stage.arena.map(tenant.name, tenant.company_id, "item", history.LATE_SERVICE, "4")
 
-    def strike(self, number: int, blow: Blow) -> None:
-        """Strike at any moment; some blows are followed by more than a kill."""
+    def strike(self, number: int, blow: Blow, troubles: Sequence[Act] = ()) -> None:
+        """Strike at any moment, in the middle of the last of the troubles where that can be."""
         time.sleep(self._chance.random() / 2)
+        for place, act in enumerate(troubles, start=1):
+            self._say(f"making trouble: {act}")
+            with self._troubles.lasting(act):
+                if place == len(troubles) and acts.falls_into(blow, act):
+                    self._hit(blow)
+        if not troubles or not acts.falls_into(blow, troubles[-1]):
+            self._hit(blow)
+        if number % 10 == 4:
+            self._stop_for_long(next(self._stops))
+        if number % 7 == 3:
+            for proxy in self._network.amqp:
+                proxy.cut()
+            self._outcome.cuts += 1
+        if blow.role == "api":
+            for tenant in self._stage.tenants:
+                self._outcome.retried += self._client.retry(tenant)
+
+    def _hit(self, blow: Blow) -> None:
+        """Some blows are followed by more than a kill."""
         self._say(f"killing {blow.role}{f' {blow.boundary}' if blow.boundary else ''}")
         self._outcome.kills[blow.role] += 1
         if blow.role == "database":
@@ -85,11 +112,6 @@ class BadDay:
             self._kill_worker_at(blow.boundary)
         else:
             self._crew.restart(blow.role)
-        if number % 10 == 4:
-            self._stop_for_long(next(self._stops))
-        if number % 7 == 3:
-            self._proxy.cut()
-            self._outcome.cuts += 1
 
     def _kill_database(self) -> None:
         self._stage.server.kill()
@@ -108,7 +130,7 @@ class BadDay:
 
     def _kill_worker_at(self, boundary: Boundary) -> None:
         """Kill the worker when it stands there with an invoice of the tenant that has most to spare."""
-        tenant = self._stage.tenants[max(self._spare, key=lambda name: len(self._spare[name]))]
+        tenant = self._troubles.richest()
 
         def bill() -> str:
             emission = self._spare[tenant.name].popleft()

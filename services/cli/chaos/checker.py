@@ -58,13 +58,26 @@ Key = tuple[str, str, str]
 """Tenant, kind and id of a document."""
 
 
-def check(history: History, ledger: Ledger, books: Mapping[str, Books]) -> list[Finding]:
-    """Everything that is wrong; `books` are the companies by tenant."""
-    return list(_Check(history, ledger, books).findings())
+def check(
+    history: History, ledger: Ledger, books: Mapping[str, Books], acknowledged: Mapping[UUID, int]
+) -> list[Finding]:
+    """Everything that is wrong.
+
+    `books` are the companies by tenant, `acknowledged` the events that the API has acknowledged, and the number among
+    its document's that it gave each.
+    """
+    return list(_Check(history, ledger, books, acknowledged).findings())
 
 
 class _Check:
-    def __init__(self, history: History, ledger: Ledger, books: Mapping[str, Books]) -> None:
+    def __init__(
+        self,
+        history: History,
+        ledger: Ledger,
+        books: Mapping[str, Books],
+        acknowledged: Mapping[UUID, int],
+    ) -> None:
+        self._acknowledged = acknowledged
         self._history = history
         self._ledger = ledger
         self._books = books
@@ -72,7 +85,7 @@ class _Check:
         for row in ledger.operations:
             if row.event_id is not None:
                 self._operations[row.event_id].append(row)
-        self._taken = {row.event_id: row.state for row in ledger.events}
+        self._taken = {row.event_id: row for row in ledger.events}
         self._in_outbox = {row.event_id for row in ledger.outbox}
         self._dead = {row.event_id for row in ledger.letters}
         self._excused = {row.operation_id for row in ledger.exceptions}
@@ -105,16 +118,20 @@ class _Check:
                 verdict, emission.tenant, f"{emission.kind}/{emission.subject}", emission.event_id, said
             )
 
-        state = self._taken.get(emission.event_id)
-        if state is None:
+        taken, number = self._taken.get(emission.event_id), self._acknowledged.get(emission.event_id)
+        if taken is None:
             if emission.event_id in self._in_outbox:
                 yield found(Verdict.STUCK, "lies in the outbox")
             elif emission.event_id in self._dead:
                 yield found(Verdict.LOST, "is a dead letter")
             else:
-                yield found(Verdict.LOST, "was never taken over, and the outbox has forgotten it")
+                promised = "the outbox has forgotten it" if number is None else "the API had acknowledged it"
+                yield found(Verdict.LOST, f"was never taken over, and {promised}")
             return
-        if state != "applied":
+        if number not in (None, taken.sequence):
+            said = f"was acknowledged as its document's event {number}, and it is number {taken.sequence}"
+            yield found(Verdict.WRONG, said)
+        if taken.state != "applied":
             yield found(Verdict.STUCK, "waits for an earlier event of its document")
             return
         if emission.event_id not in self._operations:
@@ -153,6 +170,15 @@ class _Check:
 
     def _leftovers(self) -> Iterator[Finding]:
         ours = {one.event_id for one in self._history.all}
+        for event in self._ledger.events:
+            if event.event_id not in ours:
+                document = f"{event.document_kind}/{event.document_id}"
+                said = "was taken over, and billing never said it: a repetition became an event of its own"
+                yield Finding(Verdict.DOUBLED, event.tenant, document, event.event_id, said)
+        for company in self._ledger.companies:
+            if company.state != "active":
+                said = f"is {company.state}, although it was connected again"
+                yield Finding(Verdict.STUCK, company.tenant, f"company/{company.realm}", None, said)
         for row in self._ledger.outbox:
             if row.event_id not in ours:
                 yield Finding(

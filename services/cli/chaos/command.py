@@ -32,8 +32,9 @@ def chaos(
 ) -> None:
     """Run the whole fleet on private servers, kill its processes while it works, and compare both books.
 
-    Workers, relay, dispatcher, scheduler, collector, PostgreSQL and RabbitMQ are killed by quota, workers at every
-    boundary of an export; processes are stopped beyond their leases, connections cut, the broker's disk wiped once.
+    Workers, relay, dispatcher, scheduler, collector, API, PostgreSQL and RabbitMQ are killed by quota, workers at
+    every boundary of an export; processes are stopped beyond their leases, HTTP and AMQP cut and stalled, queues and
+    servers filled up, rows locked for long, clocks set wrongly, tokens revoked, the broker's disk wiped once.
     Bookkeepers receive, correct, void and delete payments in QuickBooks meanwhile.
     Exit code 1 when anything is lost, doubled, out of order, stuck, silent or wrong.
 
@@ -71,6 +72,12 @@ def chaos(
                 "kills_by_role": outcome.kills,
                 "kills_by_boundary": outcome.boundaries,
                 "boundaries_not_reached": outcome.not_reached,
+                "acts": outcome.acts,
+                "acts_not_felt": outcome.not_felt,
+                "evidence": outcome.evidence,
+                "acknowledged_by_api": outcome.acknowledged,
+                "api_requests_repeated": outcome.repeated,
+                "exceptions_retried": outcome.retried,
                 "stops": outcome.stops,
                 "cuts": outcome.cuts,
                 "wipes": outcome.wipes,
@@ -103,6 +110,14 @@ def _print(outcome: Outcome, found: Counter[str], seed: int, seconds: float) -> 
             ("kills", f"{outcome.kills.total()} ({_listed(outcome.kills)})"),
             ("at boundaries", _listed(outcome.boundaries)),
             ("not reached", _listed(outcome.not_reached)),
+            ("troubles", _listed(outcome.acts)),
+            ("not felt", _listed(outcome.not_felt)),
+            ("felt by", _listed(outcome.evidence)),
+            (
+                "events acknowledged by the API",
+                f"{outcome.acknowledged} ({outcome.repeated} requests repeated)",
+            ),
+            ("exceptions tried again", outcome.retried),
             ("stopped beyond leases", _listed(outcome.stops)),
             ("connections cut", outcome.cuts),
             ("broker's disk wiped", outcome.wipes),

@@ -17,10 +17,14 @@ ENTITIES: Final = ("Invoice", "CreditMemo", "Payment")
 
 
 class TakenEvent(NamedTuple):
-    """An event that was taken over."""
+    """An event that was taken over, as its document's event of this number."""
 
     event_id: UUID
     state: str
+    tenant: str
+    document_kind: str
+    document_id: str
+    sequence: int
 
 
 class OutboxRow(NamedTuple):
@@ -111,6 +115,14 @@ class ToldMoney(NamedTuple):
     amount: int
 
 
+class CompanyRow(NamedTuple):
+    """A company, and whether it is connected."""
+
+    tenant: str
+    realm: str
+    state: str
+
+
 @dataclass(frozen=True, slots=True)
 class Ledger:
     """Our side."""
@@ -125,6 +137,7 @@ class Ledger:
     violations: list[Violation]
     broken_timelines: list[tuple[str, str, str]]
     money: list[ToldMoney]  # in the order in which billing was told
+    companies: list[CompanyRow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +160,7 @@ def ledger(connection: Connection) -> Ledger:
         return list(connection.execute(text(query)))
 
     return Ledger(
-        [TakenEvent(*row) for row in rows("SELECT event_id, state FROM event")],
+        [TakenEvent(*row) for row in rows(_EVENTS)],
         [OutboxRow(*row) for row in rows(_OUTBOX)],
         [OperationRow(*row) for row in rows(_OPERATIONS)],
         [LinkRow(*row) for row in rows(_LINKS)],
@@ -157,6 +170,7 @@ def ledger(connection: Connection) -> Ledger:
         [Violation(*row) for row in rows(_VIOLATIONS)],
         [(row[0], row[1], row[2]) for row in rows(_BROKEN)],
         [ToldMoney(*row) for row in rows(_MONEY)],
+        [CompanyRow(*row) for row in rows("SELECT tenant_id, realm_id, state FROM company")],
     )
 
 
@@ -171,6 +185,7 @@ def books(arena: Arena, realm: str, company_id: UUID, received: Mapping[str, Rec
     return Books(company_id, objects, versions, received)
 
 
+_EVENTS: Final = "SELECT event_id, state, tenant_id, document_kind, document_id, sequence FROM event"
 _OUTBOX: Final = "SELECT event_id, tenant_id, exchange, published_at IS NOT NULL FROM outbox_event"
 _OPERATIONS: Final = """
     WITH told AS (

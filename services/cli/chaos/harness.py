@@ -13,18 +13,20 @@ from uuid import UUID
 
 from sqlalchemy import Row, text
 
-from services.cli.chaos import checker, evidence, history, killer
+from services.cli.chaos import acts, checker, evidence, history, killer
 from services.cli.chaos.bad_day import BadDay
 from services.cli.chaos.bookkeeper import Bookkeeper
+from services.cli.chaos.client import Client
+from services.cli.chaos.network import Network
 from services.cli.chaos.outcome import Outcome, Watch
 from services.cli.chaos.producer import Producer
-from services.cli.chaos.proxy import Proxy
 from services.cli.crew import ROLES
 from services.cli.stage import Stage, open_stage
 from services.database.engine import ALL_TENANTS
 from services.inbound import schedule
 
 TENANTS: Final = 6
+CONNECTIONS: Final = 120  # of PostgreSQL: more than the fleet needs, and soon exhausted
 PATIENCE: Final = 90.0  # seconds in which something must move until all is settled
 SETTINGS: Final = {
     # The dead are noticed, and what was lost is sent again, in seconds instead of minutes.
@@ -63,9 +65,11 @@ class Run:
         self._chance = random.Random(plan.seed)  # noqa: S311 - repeatable by seed
         self._keepers_chance = random.Random(plan.seed + 1)  # noqa: S311 - a thread of its own, repeatable all the same
         self._blows = killer.blows(plan.kills, self._chance)
-        aimed = sum(blow.boundary is not None for blow in self._blows)
+        self._acts = acts.deal(self._blows, self._chance)
+        spare = sum(blow.boundary is not None for blow in self._blows)
+        spare += sum(acts.budget(act) for dealt in self._acts for act in dealt)
         self._names = [f"chaos-{number}" for number in range(1, TENANTS + 1)]
-        self._history = history.tell(plan.seed, plan.documents, self._names, aimed)
+        self._history = history.tell(plan.seed, plan.documents, self._names, spare)
         self._watch = watch
         self.outcome = Outcome(len(self._history.documents), sum(1 for _ in self._history.all))
 
@@ -79,31 +83,34 @@ class Run:
             limits=True,
             customers=history.CLIENTS,
             items=history.SERVICES,
+            connections=CONNECTIONS,
         )
-        with opened as stage, Proxy(stage.crew.settings["BROKER_URL"]) as proxy:
-            stage.crew.of_role["workers"] = {"BROKER_URL": proxy.url}
-            stage.crew.start(*ROLES)
+        with opened as stage, Network(stage.crew) as network:
+            stage.arena.callback(network.callback)
+            stage.crew.start(*ROLES, "api")
             stage.crew.ready()
-            producer = Producer(stage.database, self._history.emissions)
+            client = Client.with_keys(network.api.url, stage.database, stage.tenants)
+            producer = Producer(stage.database, client, self._history.emissions)
             keeper = Bookkeeper(
                 stage.database, stage.arena, stage.tenants, self._history.receipts, self._keepers_chance
             )
             producer.start()
             keeper.start()
             try:
-                self._work(stage, proxy, producer)
+                self._work(stage, network, producer, client)
                 self._settle(stage, producer, keeper)
             finally:
                 producer.stop()
                 keeper.stop()
             self._say("comparing both books")
-            self._compare(stage, keeper)
+            self.outcome.repeated = client.repeated
+            self._compare(stage, keeper, producer)
         return self.outcome
 
-    def _work(self, stage: Stage, proxy: Proxy, producer: Producer) -> None:
+    def _work(self, stage: Stage, network: Network, producer: Producer, client: Client) -> None:
         """Billing goes on from blow to blow, so that the last event is told before the last blow."""
         spare = {name: deque(told) for name, told in self._history.spare.items()}
-        day = BadDay(stage, proxy, producer, spare, self._chance, self.outcome, self._watch)
+        day = BadDay(stage, network, producer, client, spare, self._chance, self.outcome, self._watch)
         day.begin()
         parts, events = max(1, len(self._blows)), len(self._history.emissions)
         for number in range(parts):
@@ -111,7 +118,7 @@ class Run:
             if number == int(parts * _LATE):
                 day.map_late_service()
             if number < len(self._blows):
-                day.strike(number, self._blows[number])
+                day.strike(number, self._blows[number], self._acts[number])
             self._look(stage)
         day.end()
 
@@ -161,7 +168,8 @@ class Run:
                 for company_id, since in asked.items()
             )
 
-    def _compare(self, stage: Stage, keeper: Bookkeeper) -> None:
+    def _compare(self, stage: Stage, keeper: Bookkeeper, producer: Producer) -> None:
+        self.outcome.acknowledged = len(producer.acknowledged)
         self.outcome.received = sum(len(keeper.received(name)) for name in stage.tenants)
         books = {
             name: evidence.books(stage.arena, tenant.realm, tenant.company_id, keeper.received(name))
@@ -169,7 +177,7 @@ class Run:
         }
         with stage.database.transaction(ALL_TENANTS) as connection:
             ledger = evidence.ledger(connection)
-        self.outcome.findings = checker.check(self._history, ledger, books)
+        self.outcome.findings = checker.check(self._history, ledger, books, producer.acknowledged)
 
     def _say(self, what: str) -> None:
         self._watch(what, self.outcome)

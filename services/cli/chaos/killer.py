@@ -10,11 +10,12 @@ from services.cli.chaos.boundaries import Boundary
 
 QUOTA: Final = {
     "workers": 80,
-    "relay": 25,
-    "dispatcher": 25,
     "database": 20,
-    "collector": 20,
+    "relay": 20,
+    "dispatcher": 20,
+    "api": 15,
     "broker": 15,
+    "collector": 15,
     "scheduler": 15,
 }
 """Of 200 kills."""

@@ -1,30 +1,35 @@
-"""Billing: emits the history, event by event, through every outage of the database."""
+"""Billing: emits the history, event by event, through every outage of the database and of the API."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
 from typing import Final
+from uuid import UUID
 
 from sqlalchemy.exc import DBAPIError
 
 import outbox
+from services.cli.chaos.client import Client
 from services.cli.chaos.history import Emission
 from services.database import Database
 
 _REST: Final = 0.2  # seconds between two tries while the database is away
+_THROUGH_API: Final = 3  # every third event comes through the API, the others in billing's own transactions
 
 
 class Producer(threading.Thread):
     """Emits as many events as it is allowed to. An event is repeated under its id until its commit is certain."""
 
-    def __init__(self, database: Database, emissions: Sequence[Emission]) -> None:
+    def __init__(self, database: Database, client: Client, emissions: Sequence[Emission]) -> None:
         super().__init__(name="producer", daemon=True)
         self._database = database
+        self._client = client
         self._emissions = emissions
         self._allowed = threading.Semaphore(0)
         self._stopped = threading.Event()
-        self.emitted = 0
+        self.acknowledged: dict[UUID, int] = {}
+        """What the API has acknowledged: the event, and the number among its document's that it was told."""
         self.failure: Exception | None = None
         """What ended it, other than having nothing left to emit."""
 
@@ -35,6 +40,7 @@ class Producer(threading.Thread):
     def stop(self) -> None:
         """End it, whatever is left."""
         self._stopped.set()
+        self._client.stop()
         self._allowed.release()
         self.join()
 
@@ -43,14 +49,17 @@ class Producer(threading.Thread):
         try:
             for emission in self._emissions:
                 self._allowed.acquire()
-                self.emit(emission)
                 if self._stopped.is_set():
                     return
+                if emission.event_id.int % _THROUGH_API:
+                    self.emit(emission)
+                elif (number := self._client.emit(emission)) is not None:
+                    self.acknowledged[emission.event_id] = number
         except Exception as error:
             self.failure = error
 
     def emit(self, emission: Emission) -> None:
-        """Emit one event, in a transaction of its own. Any thread may call this."""
+        """Emit one event in a transaction of billing's own. Any thread may call this."""
         while not self._stopped.is_set():
             try:
                 with self._database.transaction(emission.tenant) as connection:
@@ -65,5 +74,4 @@ class Producer(threading.Thread):
             except DBAPIError:
                 self._stopped.wait(_REST)  # it may be committed or not: the same id brings the same answer
             else:
-                self.emitted += 1
                 return

@@ -24,29 +24,38 @@ class Proxy:
         assert parts.port is not None
         self._target = (parts.hostname, parts.port)
         self._listener = socket.create_server(("127.0.0.1", 0))
-        login, _, _ = parts.netloc.rpartition("@")
+        login, at, _ = parts.netloc.rpartition("@")
         port = self._listener.getsockname()[1]
-        self.url = urlunsplit(parts._replace(netloc=f"{login}@127.0.0.1:{port}"))
-        self._flowing = threading.Event()
-        self._flowing.set()
+        self.url = urlunsplit(parts._replace(netloc=f"{login}{at}127.0.0.1:{port}"))
+        self._requests, self._answers = threading.Event(), threading.Event()  # set while they pass
+        self.flow()
+        self.held = 0
+        """How often something that was sent has had to wait."""
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         threading.Thread(target=self._accept, name="proxy", daemon=True).start()
 
-    def stall(self) -> None:
-        """Hold back everything that clients send from now on; what the server sends still arrives."""
-        self._flowing.clear()
+    def stall(self, *, answers: bool = False) -> None:
+        """Hold back everything that clients send from now on, and with `answers` what the server sends, too."""
+        self._requests.clear()
+        if answers:
+            self._answers.clear()
 
     def flow(self) -> None:
         """Let everything pass again, what was held back first."""
-        self._flowing.set()
+        self._requests.set()
+        self._answers.set()
 
-    def cut(self) -> None:
-        """End all connections, as a lost network would: nobody says goodbye. What was held back is gone."""
+    def cut(self) -> int:
+        """End all connections, as a lost network would: nobody says goodbye. What was held back is gone.
+
+        Returns how many they were.
+        """
         with self._lock:
             ended, self._open = self._open, set()
         for one in ended:
             _end(one)
+        return len(ended) // 2
 
     def close(self) -> None:
         """End everything."""
@@ -76,14 +85,18 @@ class Proxy:
             server.settimeout(None)
             with self._lock:
                 self._open |= {client, server}
-            for source, target, held in ((client, server, True), (server, client, False)):
-                threading.Thread(target=self._pump, args=(source, target, held), daemon=True).start()
+            for source, target, passing in (
+                (client, server, self._requests),
+                (server, client, self._answers),
+            ):
+                threading.Thread(target=self._pump, args=(source, target, passing), daemon=True).start()
 
-    def _pump(self, source: socket.socket, target: socket.socket, held: bool) -> None:
+    def _pump(self, source: socket.socket, target: socket.socket, passing: threading.Event) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(_CHUNK):
-                if held:
-                    self._flowing.wait()
+                if not passing.is_set():
+                    self.held += 1
+                    passing.wait()
                 target.sendall(data)
         with self._lock:
             self._open -= {source, target}
