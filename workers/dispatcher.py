@@ -26,6 +26,7 @@ from services.database import Database
 from services.database.leadership import Leadership, lead
 from services.ledger import dispatch
 from services.ledger.dispatch import Command
+from services.outbound import batch_backlog
 from services.psa import lanes
 from workers.encoder import COMMAND
 from workers.topology import WORK, QueueName
@@ -35,7 +36,7 @@ log = structlog.get_logger()
 BATCH: Final = 500  # commands a round
 SHORTEST, LONGEST = 0.005, 0.025  # seconds between two looks
 REST: Final = 1.0  # seconds while broker or database cannot be reached
-LANES: Final = 0.5  # seconds between two looks for destinations that are owed something
+LANES: Final = 0.5  # seconds between two looks for destinations that are owed something, and for backlogs
 
 SENT = Counter("algasync_commands_sent_total", "Commands the broker confirmed", ["queue"])
 TROUBLED = Counter(
@@ -87,6 +88,7 @@ class Dispatcher:
             try:
                 if time.monotonic() - looked > LANES:
                     self.wake_lanes(leadership)
+                    self.batch_backlog(leadership)
                     looked = time.monotonic()
                 began = time.monotonic()
                 busy = self.round(leadership) > 0
@@ -115,6 +117,11 @@ class Dispatcher:
             for command in confirmed:
                 SENT.labels(command.queue).inc()
         return len(confirmed)
+
+    def batch_backlog(self, leadership: Leadership) -> int:
+        """Put what waits to be exported into batches, where a company wants that; returns how many."""
+        with leadership.transaction() as connection:
+            return batch_backlog.gather(connection)
 
     def wake_lanes(self, leadership: Leadership) -> int:
         """Send a command for every destination that is owed something; returns how many the broker confirmed."""

@@ -64,12 +64,12 @@ class Clients:
         self._session = pooled_session(intuit.environment)
         self._made: dict[UUID, _Pair] = {}
 
-    def reserve(self, connection: Connection, company_id: UUID) -> float:
+    def reserve(self, connection: Connection, company_id: UUID, kind: Kind = "call") -> float:
         """Take one limiter slot inside the caller's transaction; seconds from now until it may be used.
 
         More than `limiter.HORIZON` seconds: no slot was taken, come back then.
         """
-        return limiter.reserve(connection, company_id)
+        return limiter.reserve(connection, company_id, kind)
 
     def execute(self, company_id: UUID, call: Call) -> Reply:
         """Make a call whose slot is reserved already. Raises as `quickbooks.Client.execute`."""

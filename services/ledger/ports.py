@@ -8,7 +8,7 @@ What needs no call, such as telling billing of a payment, is `Done` in the first
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
@@ -20,6 +20,7 @@ from services.ledger.documents import Description
 from services.ledger.operations import Operation, Plan
 from services.quickbooks.call import Call
 from services.quickbooks.errors import QuickBooksError, Refused
+from services.quickbooks.ports import Kind
 from services.quickbooks.reply import Reply
 
 
@@ -53,10 +54,14 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Go on: make this call. `look_first`: the effect may stand already, although no link tells; ask `find` before."""
+    """Go on: make this call. `look_first`: the effect may stand already, although no link tells; ask `find` before.
+
+    `along` writes what is true only once the call is intended, in the transaction of the intent.
+    """
 
     call: Call
     look_first: bool = False
+    along: Callable[[Connection], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +192,7 @@ class Desk(Protocol):
 class Clients(Protocol):
     """Connections to QuickBooks, per company."""
 
-    def reserve(self, connection: Connection, company_id: UUID) -> float:
+    def reserve(self, connection: Connection, company_id: UUID, kind: Kind = "call") -> float:
         """Take one limiter slot inside the caller's transaction; seconds from now until it may be used."""
 
     def execute(self, company_id: UUID, call: Call) -> Reply:

@@ -24,7 +24,8 @@ from services.ledger import operations, record
 from services.ledger.operations import Operation
 from services.ledger.ports import Clients, Desk, Handler, Look, Problem
 from services.ledger.take import Ended, Raced, Taken, fail, take
-from services.quickbooks import calls
+from services.quickbooks import batch, calls
+from services.quickbooks.call import Call
 from services.quickbooks.errors import (
     AuthFailed,
     InvalidCall,
@@ -167,12 +168,15 @@ class Runner:
                 reply = self._clients.execute(operation.company_id, taken.call)
                 if unsure and taken.call.operation == "create":
                     reply = _as_it_stands(reply, look)
+                if unsure and taken.call.operation == "batch":
+                    reply = batch.as_they_stand(reply, look)
         except _Gone:
-            return self._failed(operation, _gone(operation), outcome="refused", gone=True)
+            return self._failed(operation, gone(operation), outcome="refused", gone=True)
         except Refused as refusal:
             if unsure and not taken.read_back:
                 # The first try may have taken effect all the same: ask before believing this answer.
-                return self._again(operation, refusal, "read_back", "unknown", timedelta())
+                after = timedelta(seconds=taken.call.lingers)
+                return self._again(operation, refusal, "read_back", "unknown", after)
             return self._refused(operation, handler, refusal, look)
         except QuickBooksError as error:
             return self._troubled(operation, error, unsure=unsure)
@@ -238,7 +242,9 @@ class Runner:
             return self._disconnected(operation, error, outcome=unsent)
         if isinstance(error, UnknownOutcome):
             if not error.replayable:
-                return self._again(operation, error, "read_back", "unknown", timedelta(seconds=1))
+                assert operation.call is not None
+                after = timedelta(seconds=max(1, Call.from_json(operation.call).lingers))
+                return self._again(operation, error, "read_back", "unknown", after)
             return self._again(
                 operation, error, "unknown_outcome", "unknown", record.backoff(operation.tries)
             )
@@ -317,7 +323,8 @@ def _as_it_stands(reply: Reply, look: Look) -> Reply:
     return replace(present, call=reply.call)
 
 
-def _gone(operation: Operation) -> Problem:
+def gone(operation: Operation) -> Problem:
+    """What an operation made was deleted before its answer came."""
     assert operation.call is not None
     what = operation.call["entity"]
     return Problem(

@@ -187,7 +187,14 @@ def take(
     if operation.outcome in {"intended", "unknown"} and operation.call is not None:
         stored = Call.from_json(operation.call)
         old = operation.called_at is not None and seen.now - operation.called_at > replay_within
-        read_back = old or operation.reason_code == "read_back"
+        if old and stored.lingers and operation.reason_code != "read_back":
+            said = "QuickBooks may still be at it; what it made is looked for afterwards"
+            _write(
+                connection, operation, State.SCHEDULED, "read_back", said, timedelta(seconds=stored.lingers)
+            )
+            return Ended("read_back", said)
+        # In a batch it was sent under the batch's request id, of which its own knows nothing.
+        read_back = old or operation.reason_code == "read_back" or "batch" in operation.payload
         return _start(connection, operation, stored, clients, lease, read_back=read_back, unsure=True)
     requestid = request_id(operation, operation.generation)
     prepared = handler.prepare(connection, operation, requestid)
@@ -209,14 +216,19 @@ def take(
         return _move(connection, operation, prepared)
     if isinstance(prepared, Adopt):
         return _adopt(connection, operation, prepared, handler, desk, lease)
-    call = prepared.call
-    if operation.requestid is not None and operation.call is not None and operation.call != call.to_json():
+    sent = operation.call
+    if operation.requestid is not None and sent is not None and sent != prepared.call.to_json():
         # The id was used for another body, and that body is known to have had no effect: a new generation.
         operation = replace(operation, generation=operation.generation + 1)
         again = handler.prepare(connection, operation, request_id(operation, operation.generation))
         assert isinstance(again, Send)  # same transaction, same locks, same answer
-        call = again.call
-    return _start(connection, operation, call, clients, lease, read_back=prepared.look_first, unsure=False)
+        prepared = again
+    taken = _start(
+        connection, operation, prepared.call, clients, lease, read_back=prepared.look_first, unsure=False
+    )
+    if prepared.along is not None and isinstance(taken, Taken):
+        prepared.along(connection)
+    return taken
 
 
 def fail(connection: Connection, operation: Operation, problem: Problem, desk: Desk) -> Ended:
@@ -328,7 +340,7 @@ def _start(
     unsure: bool,
 ) -> Taken | Ended:
     assert operation.company_id is not None
-    slot = clients.reserve(connection, operation.company_id)
+    slot = clients.reserve(connection, operation.company_id, "batch" if call.operation == "batch" else "call")
     if slot > LONGEST_SLOT_WAIT:
         said = "waiting for room under QuickBooks' call limits"
         _write(connection, operation, State.SCHEDULED, "limiter", said, timedelta(seconds=slot))

@@ -59,6 +59,7 @@ class ExportForm(OutboundHandler):
 
     def __init__(self, kind: str, form: Form) -> None:
         self.kind = kind
+        self.entity = form.entity
         self._form = form
 
     def prepare(self, connection: Connection, operation: Operation, requestid: str) -> Prepared:
@@ -143,7 +144,7 @@ class ExportForm(OutboundHandler):
         voided = [found for found in same if self._was_ours(found, wire)]
         call = calls.create(self._form.entity, wire, requestid=requestid, allow_duplicate_number=bool(voided))
         for found in same:
-            if self._is_ours(found, wire):
+            if self.is_ours(found, wire):
                 return Adopt(call, found)
             if found not in voided:
                 return Fail(troubles.number_in_use(operation, self._form, found))
@@ -247,7 +248,7 @@ class ExportForm(OutboundHandler):
             return Found()
         reply, candidates = self._same_number(wire, look)
         for raw in candidates:
-            if self._is_ours(raw, wire):
+            if self.is_ours(raw, wire):
                 return Found(reply=as_answer(operation, reply, raw))
         others = [raw for raw in candidates if not self._was_ours(raw, wire)]
         if others:
@@ -265,9 +266,10 @@ class ExportForm(OutboundHandler):
         """What has the document's number, ours first."""
         reply = look(calls.query(query.select(self._form.entity).where("DocNumber", "=", wire["DocNumber"])))
         rows = reply.data["QueryResponse"].get(self._form.entity) or ()
-        return reply, sorted(map(dict, rows), key=lambda raw: not self._is_ours(raw, wire))
+        return reply, sorted(map(dict, rows), key=lambda raw: not self.is_ours(raw, wire))
 
-    def _is_ours(self, raw: Mapping[str, Any], wire: Mapping[str, Any]) -> bool:
+    def is_ours(self, raw: Mapping[str, Any], wire: Mapping[str, Any]) -> bool:
+        """Whether an object of QuickBooks is, in full, what a body made."""
         found = _TYPES[self._form.entity].model_validate(raw)
         return (
             found.doc_number == wire["DocNumber"]

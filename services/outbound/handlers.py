@@ -10,6 +10,7 @@ from services.outbound.apply_credit import ApplyCredit
 from services.outbound.change_due_date import CHANGE_DUE_DATE
 from services.outbound.compute_tax import COMPUTE_TAX
 from services.outbound.create_customer import CreateCustomer
+from services.outbound.export_batch import ExportBatch
 from services.outbound.export_form import EXPORT_CREDIT_MEMO, EXPORT_INVOICE
 from services.outbound.export_payment import ExportPayment
 from services.outbound.push_customer import PushCustomer
@@ -24,6 +25,7 @@ from services.outbound.write_off import WRITE_OFF
 _ALL: tuple[Handler, ...] = (
     EXPORT_INVOICE,
     EXPORT_CREDIT_MEMO,
+    ExportBatch(),
     CHANGE_DUE_DATE,
     COMPUTE_TAX,
     ExportPayment(),

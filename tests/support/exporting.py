@@ -32,6 +32,7 @@ from services.outbound.handlers import HANDLERS
 from services.quickbooks.call import Call
 from services.quickbooks.client import Client
 from services.quickbooks.environments import Environment
+from services.quickbooks.ports import Kind
 from services.quickbooks.reply import Reply
 from services.quickbooks.transport import Timeouts
 from tests.support.ledger import company, setting
@@ -188,7 +189,7 @@ class Straight:
     def count(self, company: str, reads: int, operation: str) -> None:
         """The sandbox counts."""
 
-    def reserve(self, connection: Connection, company_id: UUID) -> float:
+    def reserve(self, connection: Connection, company_id: UUID, kind: Kind = "call") -> float:
         """A slot is always free."""
         return 0.0
 

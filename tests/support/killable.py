@@ -23,6 +23,7 @@ from services.exceptions.desk import ExceptionDesk
 from services.ledger import operations
 from services.ledger.runner import Runner
 from services.outbound.handlers import HANDLERS
+from services.quickbooks.ports import Kind
 from tests.support.deadline import eventually
 from tests.support.exporting import Straight, Workbench
 from tests.support.sandbox import Sandbox
@@ -37,7 +38,7 @@ _AHEAD = text(
 class Spaced(Straight):
     """Calls wait for the company's next slot, so that a test can hold a worker between intent and call."""
 
-    def reserve(self, connection: Connection, company_id: UUID) -> float:
+    def reserve(self, connection: Connection, company_id: UUID, kind: Kind = "call") -> float:
         """Seconds until the slot."""
         ahead: float = connection.execute(_AHEAD, {"company": company_id}).scalar_one()
         return ahead

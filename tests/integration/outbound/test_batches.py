@@ -1,0 +1,390 @@
+"""Backlogs that go 25 documents a call, where a company wants that: each document as exactly once as alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from services.ledger import sweep
+from services.ledger.operations import Operation
+from services.mapping import settings
+from services.outbound import batch_backlog
+from tests.support.crashes import strangers
+from tests.support.exporting import TENANT, Workbench, credit_note, invoice, payment, voided
+
+
+def backlog(bench: Workbench, number: int, *, size: int = 25, **changes: Any) -> list[str]:
+    """Invoices that are due at once, and a company that wants `size` a call; returns their ids."""
+    if size:
+        bench.set("export_batch_size", size)
+    ids = [f"inv-{one:02}" for one in range(number)]
+    for place, id_ in enumerate(ids):
+        bench.bill(id_, net=9000 + 300 * place, **changes)
+    return ids
+
+
+def gather(bench: Workbench) -> list[Operation]:
+    """What the dispatcher does first; returns the batches there are."""
+    with bench.fleet.transaction("*") as connection:
+        batch_backlog.gather(connection)
+    return batches(bench)
+
+
+def batches(bench: Workbench) -> list[Operation]:
+    """The batches, oldest first."""
+    return [one for one in bench.operations() if one.kind == "export_batch"]
+
+
+def batch(bench: Workbench) -> Operation:
+    """The only batch, as it stands."""
+    (one,) = batches(bench)
+    return one
+
+
+def asked(bench: Workbench, operation: str = "batch") -> int:
+    """Calls of a kind that the sandbox has counted."""
+    counted = bench.counters()["companies"].get(bench.realm, {"requests": {}})["requests"]
+    return sum(number for label, number in counted.items() if label.endswith(f" {operation}"))
+
+
+def arrived(bench: Workbench, ids: Sequence[str]) -> None:
+    """Every document is there once, to the cent, linked, told of, and nothing is left to do."""
+    expected = {id_.upper(): (9000 + 300 * int(id_[-2:])) / 100 for id_ in ids}
+    made = bench.objects()
+    assert sorted(one["DocNumber"] for one in made) == sorted(expected)
+    for id_ in ids:
+        link = bench.link("invoice", id_)
+        assert link is not None
+        raw = next(one for one in made if one["Id"] == link.external_id)
+        assert (raw["DocNumber"], raw["TotalAmt"]) == (id_.upper(), expected[id_.upper()])
+        assert bench.outcome("invoice", id_) == ("succeeded", None)
+    told = [one["document"]["billing_id"] for one in bench.told("document.synced")]
+    assert sorted(told) == sorted(ids)
+    assert strangers(bench) == []
+    alive(bench)
+
+
+def alive(bench: Workbench) -> None:
+    """Nothing waits for nothing."""
+    with bench.fleet.transaction(TENANT) as connection:
+        assert sweep.violations(connection) == {}
+
+
+def test_without_the_setting_everything_goes_one_by_one(workbench: Workbench) -> None:
+    """Off by default: no batch is made and no read is spent."""
+    ids = backlog(workbench, 5, size=0)
+    assert gather(workbench) == []
+    workbench.settle()
+    assert (asked(workbench), workbench.reads) == (0, 0)
+    arrived(workbench, ids)
+
+
+def test_a_backlog_goes_25_a_call(workbench: Workbench) -> None:
+    """60 invoices are there once each, to the cent, after three calls; every document is counted as a read."""
+    ids = backlog(workbench, 60)
+    made = gather(workbench)
+    assert [len(one.payload["members"]) for one in made] == [25, 25, 10]
+    alive(workbench)
+    workbench.settle()
+    assert (asked(workbench), asked(workbench, "create")) == (3, 0)
+    calls = [one.call for one in batches(workbench)]
+    assert sum(call["reads"] for call in calls if call is not None) == 60
+    assert workbench.reads == 3  # the sandbox, as the cheaper reading of Intuit's words has it
+    arrived(workbench, ids)
+    assert workbench.timeline("invoice", "inv-07") == ["InvoiceFinalized", "calling", "succeeded"]
+    assert gather(workbench) == batches(workbench)
+
+
+def test_fewer_than_a_call_takes_go_one_by_one(workbench: Workbench) -> None:
+    """What would not fill a call does not wait for company, and costs no read."""
+    ids = backlog(workbench, 4, size=5)
+    assert gather(workbench) == []
+    workbench.settle()
+    assert workbench.reads == 0
+    arrived(workbench, ids)
+
+
+def test_credit_notes_go_along_and_payments_follow(workbench: Workbench) -> None:
+    """Credit notes share the call; a payment waits for its invoice and goes the moment that is there."""
+    ids = backlog(workbench, 3, size=4)
+    workbench.say("credit_note.finalized", credit_note("cn-1"), settle=False)
+    workbench.say("payment.recorded", payment("pay-1", (ids[0], 9000)), settle=False)
+    gather(workbench)
+    workbench.settle()
+    assert asked(workbench) == 1
+    assert [one["DocNumber"] for one in workbench.objects("CreditMemo")] == ["CN-1"]
+    assert workbench.outcome("payment", "pay-1") == ("succeeded", None)
+    assert [one["Balance"] for one in workbench.objects() if one["DocNumber"] == "INV-00"] == [0]
+
+
+def test_batches_come_due_as_intuits_limit_has_room(workbench: Workbench) -> None:
+    """40 a minute times the share: the second one is due when the first one's slot is over, and no worker waits."""
+    backlog(workbench, 9, size=3)
+    first, second, third = sorted(one.due_at for one in gather(workbench))
+    apart = (second - first).total_seconds(), (third - second).total_seconds()
+    assert apart == pytest.approx((1.894, 1.894), abs=0.1)
+
+
+def test_one_that_is_not_mapped_goes_alone_and_parks_itself(workbench: Workbench) -> None:
+    """It gets the exception that it would have got alone, and the others go without it."""
+    ids = backlog(workbench, 3, size=4)
+    line = invoice("x")["lines"][0] | {"service_id": "unknown"}
+    workbench.bill("bad", lines=[line])
+    gather(workbench)
+    workbench.settle()
+    assert workbench.outcome("invoice", "bad") == ("failed", "missing_service_mapping")
+    assert workbench.codes() == ["missing_service_mapping"]
+    arrived(workbench, ids)
+
+
+def test_one_that_quickbooks_refuses_parks_itself(workbench: Workbench) -> None:
+    """A fault of one item is that item's: it meets its refusal again alone, where it is explained."""
+    ids = backlog(workbench, 3, size=4)
+    workbench.map("item", "gone", "99999")
+    line = invoice("x")["lines"][0] | {"service_id": "gone"}
+    workbench.bill("bad", lines=[line])
+    gather(workbench)
+    workbench.settle()
+    assert (asked(workbench), asked(workbench, "create")) == (1, 1)
+    assert workbench.outcome("invoice", "bad") == ("failed", "quickbooks_2500")
+    assert "will_retry" in workbench.timeline("invoice", "bad")
+    arrived(workbench, ids)
+    workbench.map("item", "gone", "3")
+    workbench.replay(workbench.last("invoice", "bad"))
+    assert workbench.outcome("invoice", "bad") == ("succeeded", None)
+    assert workbench.codes() == []
+
+
+def test_a_batch_that_is_refused_as_a_whole_is_taken_apart(workbench: Workbench) -> None:
+    """No person is asked: its documents go one by one, and whoever the refusal was about would say so there."""
+    ids = backlog(workbench, 4, size=4)
+    workbench.switch(batch_size=3)
+    gather(workbench)
+    workbench.settle()
+    assert (batch(workbench).state, batch(workbench).reason_code) == ("skipped", "refused")
+    assert asked(workbench, "create") == 4
+    assert workbench.codes() == []
+    arrived(workbench, ids)
+
+
+@pytest.mark.parametrize("trouble", ["cut_before", "cut_after", "server_error"])
+def test_an_answer_that_is_lost(workbench: Workbench, trouble: str) -> None:
+    """The same bytes under the same request id bring it, and what they made is looked at once more."""
+    ids = backlog(workbench, 4, size=4)
+    workbench.trouble(trouble, entity="batch", times=1)
+    workbench.run(gather(workbench)[0])
+    assert batch(workbench).outcome == "unknown"
+    assert {one.outcome for one in workbench.operations(ids[0])} == {"unknown"}
+    alive(workbench)
+    workbench.settle()
+    assert asked(workbench, "create") == 0
+    arrived(workbench, ids)
+
+
+def test_the_request_id_is_forgotten(workbench: Workbench) -> None:
+    """The replay is refused item by item as duplicates; none of that is believed before it was looked for."""
+    ids = backlog(workbench, 4, size=4)
+    workbench.trouble("cut_after", entity="batch", times=1)
+    workbench.run(gather(workbench)[0])
+    workbench.switch(requestid_forgets_after_seconds=1)
+    workbench.advance(5)
+    workbench.settle()
+    arrived(workbench, ids)
+
+
+def long_ago(bench: Workbench) -> None:
+    """The call was made 13 hours ago."""
+    with bench.fleet.transaction(TENANT) as connection:
+        connection.execute(
+            text(
+                "UPDATE operation SET called_at = called_at - interval '13 hours' WHERE kind = 'export_batch'"
+            )
+        )
+
+
+def test_an_old_batch_is_looked_for_by_one_question(workbench: Workbench) -> None:
+    """Half a day later nobody trusts the id: what is there is adopted, what is not goes alone, looking first."""
+    ids = backlog(workbench, 4, size=4)
+    workbench.trouble("cut_after", entity="batch", times=1)
+    workbench.run(gather(workbench)[0])
+    lost = next(one for one in workbench.objects() if one["DocNumber"] == "INV-02")
+    workbench.bookkeeper("delete", entity="Invoice", id=lost["Id"])
+    long_ago(workbench)
+    before = workbench.reads
+    workbench.make_due()
+    assert workbench.run(batch(workbench)).code == "read_back"
+    waits = batch(workbench).due_at - batch(workbench).updated_at
+    assert waits.total_seconds() == pytest.approx(130, abs=1)  # it may still be at work there until then
+    workbench.make_due()
+    assert workbench.run(batch(workbench)).code == "succeeded"
+    assert workbench.reads == before + 1
+    assert [workbench.outcome("invoice", one)[0] for one in ids] == [
+        "succeeded",
+        "succeeded",
+        "scheduled",
+        "succeeded",
+    ]
+    assert "adopted" in workbench.timeline("invoice", "inv-00")
+    workbench.settle()
+    assert "read_back" in workbench.timeline("invoice", "inv-02")
+    assert asked(workbench) == 1
+    arrived(workbench, ids)
+
+
+def test_a_strangers_document_of_the_same_number_is_not_adopted(workbench: Workbench) -> None:
+    """Somebody else entered the number meanwhile: that one document asks a person, the others go."""
+    ids = backlog(workbench, 4, size=4)
+    workbench.trouble("cut_before", entity="batch", times=1)
+    workbench.run(gather(workbench)[0])
+    line = {
+        "Amount": 90,
+        "DetailType": "SalesItemLineDetail",
+        "SalesItemLineDetail": {"ItemRef": {"value": "3"}},
+    }
+    workbench.bookkeeper(
+        "create",
+        entity="Invoice",
+        body={"DocNumber": "INV-00", "CustomerRef": {"value": "2"}, "Line": [line]},
+    )
+    long_ago(workbench)
+    workbench.settle()
+    assert workbench.outcome("invoice", ids[0]) == ("failed", "number_in_use")
+    assert [workbench.outcome("invoice", one)[0] for one in ids[1:]] == ["succeeded"] * 3
+    assert len(workbench.objects()) == 4
+
+
+def test_one_that_was_deleted_before_the_answer_came_is_asked_about(workbench: Workbench) -> None:
+    """The replay tells of a dead id: nothing is linked to it, a person decides, and a retry makes it once."""
+    ids = backlog(workbench, 4, size=4)
+    workbench.trouble("cut_after", entity="batch", times=1)
+    workbench.run(gather(workbench)[0])
+    gone = next(one for one in workbench.objects() if one["DocNumber"] == "INV-02")
+    workbench.bookkeeper("delete", entity="Invoice", id=gone["Id"])
+    workbench.settle()
+    assert workbench.outcome("invoice", "inv-02") == ("failed", "deleted_meanwhile")
+    assert workbench.link("invoice", "inv-02") is None
+    assert len(workbench.objects()) == 3
+    workbench.replay(workbench.last("invoice", "inv-02"))
+    arrived(workbench, ids)
+    assert workbench.codes() == []
+
+
+def test_a_void_and_a_correction_while_nobody_knows(workbench: Workbench) -> None:
+    """What may have been sent is superseded by nothing: void and correction wait for the batch, and follow."""
+    ids = backlog(workbench, 4, size=4)
+    workbench.trouble("cut_after", entity="batch", times=1)
+    workbench.run(gather(workbench)[0])
+    workbench.say("invoice.voided", voided(ids[0]), settle=False)
+    workbench.say("invoice.corrected", invoice(ids[1], net=60000), settle=False)
+    assert [one.state for one in workbench.operations(ids[0])] == ["waiting", "waiting"]
+    workbench.settle()
+    assert [one.state for one in workbench.operations(ids[0])] == ["succeeded", "succeeded"]
+    assert [one.state for one in workbench.operations(ids[1])] == ["succeeded", "succeeded"]
+    totals = {one["DocNumber"]: one["TotalAmt"] for one in workbench.objects()}
+    assert (totals["INV-00"], totals["INV-01"], len(totals)) == (0, 600, 4)
+
+
+def test_a_void_before_the_call_takes_its_document_out(workbench: Workbench) -> None:
+    """What was only put into a batch was not sent: the void cancels it, and the call carries the others."""
+    ids = backlog(workbench, 4, size=4)
+    gather(workbench)
+    workbench.say("invoice.voided", voided(ids[0]), settle=False)
+    workbench.settle()
+    assert workbench.operations(ids[0])[0].reason_code == "superseded"
+    assert sorted(one["DocNumber"] for one in workbench.objects()) == ["INV-01", "INV-02", "INV-03"]
+    assert asked(workbench) == 1
+    alive(workbench)
+
+
+def test_switched_off_while_batches_wait(workbench: Workbench) -> None:
+    """A batch that was not called lets its documents go one by one at once; one under way is finished as it is."""
+    ids = backlog(workbench, 8, size=4)
+    first, second = gather(workbench)
+    workbench.trouble("cut_after", entity="batch", times=1)
+    workbench.run(first)
+    with workbench.fleet.transaction(TENANT) as connection:
+        scope = settings.of_company(workbench.company_id)
+        settings.put(connection, TENANT, scope, "export_batch_size", 0, actor="admin")
+    assert workbench.operation(second.operation_id).due_at < second.due_at
+    workbench.settle()
+    states = [(one.state, one.reason_code) for one in batches(workbench)]
+    assert states == [("succeeded", None), ("skipped", "switched_off")]
+    assert (asked(workbench, "create"), gather(workbench)) == (4, batches(workbench))
+    arrived(workbench, ids)
+
+
+def test_a_batch_that_wears_out_is_on_the_list_and_replays(workbench: Workbench) -> None:
+    """Its documents wait for it and for nothing else; a person hears of it, and a retry finds out what happened."""
+    ids = backlog(workbench, 4, size=4)
+    workbench.trouble("cut_after", entity="batch", times=1)
+    workbench.run(gather(workbench)[0])
+    with workbench.fleet.transaction(TENANT) as connection:
+        connection.execute(text("UPDATE operation SET tries = 11 WHERE kind = 'export_batch'"))
+    workbench.trouble("server_error", entity="batch", times=1)
+    workbench.settle()
+    assert workbench.codes() == ["quickbooks_unavailable"]
+    assert workbench.outcome("invoice", ids[0]) == ("waiting", "batch")
+    alive(workbench)
+    workbench.replay(batch(workbench))
+    assert workbench.codes() == []
+    arrived(workbench, ids)
+
+
+def test_an_authorization_that_ends_meanwhile(workbench: Workbench) -> None:
+    """The batch waits for the reconnect, and goes on under what it was before."""
+    ids = backlog(workbench, 4, size=4)
+    workbench.trouble("cut_after", entity="batch", times=1)
+    workbench.run(gather(workbench)[0])
+    workbench.trouble("unauthorized", entity="batch", times=1)
+    workbench.settle()
+    assert (batch(workbench).state, batch(workbench).outcome) == ("waiting", "unknown")
+    alive(workbench)
+    workbench.reconnect()
+    workbench.settle()
+    arrived(workbench, ids)
+
+
+def test_a_throttled_batch_is_made_anew_from_what_is_known_then(workbench: Workbench) -> None:
+    """Definitely not made: what was mended meanwhile goes into the next call, under an id of its own."""
+    ids = backlog(workbench, 4, size=4)
+    workbench.trouble("throttle", entity="batch", times=1)
+    workbench.run(gather(workbench)[0])
+    before = batch(workbench)
+    workbench.map("item", "svc", "4")
+    workbench.settle()
+    after = batch(workbench)
+    assert (before.outcome, after.generation) == ("unsent", 1)
+    assert before.requestid != after.requestid
+    items = {
+        line["SalesItemLineDetail"]["ItemRef"]["value"]
+        for line in (one["Line"][0] for one in workbench.objects())
+    }
+    assert items == {"4"}
+    arrived(workbench, ids)
+
+
+def test_one_whose_recording_fails_holds_up_only_itself(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mistake of ours in one document: the others are recorded, and it is found again once that is mended."""
+    from services.outbound import announcements
+
+    ids = backlog(workbench, 4, size=4)
+    told = announcements.synced
+
+    def stumble(connection: Any, operation: Operation, *facts: Any) -> None:
+        if operation.document_id == "inv-02":
+            raise RuntimeError("a mistake")
+        told(connection, operation, *facts)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(announcements, "synced", stumble)
+        gather(workbench)
+        workbench.settle()
+    assert workbench.outcome("invoice", "inv-02") == ("failed", "internal_error")
+    assert workbench.outcome("invoice", "inv-03") == ("succeeded", None)
+    workbench.replay(workbench.last("invoice", "inv-02"))
+    arrived(workbench, ids)
