@@ -42,26 +42,34 @@ _REOPEN = text(
               exception_id = :exception_id
         WHERE letter_id = :letter_id"""
 )
-# The trouble of a finished operation is over; so is that of an event that was taken over after all.
+# The trouble of a finished operation is over; so is that of an event that was taken over after all. Ids are cast before
+# they are joined: a cast may tell what it failed on, so with row-level security no index is asked for its result.
 _OVER = text(
-    """SELECT e.exception_id, coalesce('the operation is ' || o.state, 'the event was taken over') AS resolution
-         FROM exception e
+    """WITH unsettled AS MATERIALIZED (
+         SELECT exception_id, tenant_id, operation_id, code,
+                CASE WHEN entity_kind = 'event' AND entity_id ~ '^[0-9a-f-]{36}$' THEN entity_id::uuid END AS event_id
+           FROM exception
+          WHERE state IN ('open', 'in_progress') AND type IN ('accounting_sync_export_error', :poison)
+       )
+       SELECT e.exception_id, coalesce('the operation is ' || o.state, 'the event was taken over') AS resolution
+         FROM unsettled e
          LEFT JOIN operation o ON o.operation_id = e.operation_id AND o.finished_at IS NOT NULL
-         LEFT JOIN event v ON e.entity_kind = 'event' AND v.event_id::text = e.entity_id
-                          AND v.tenant_id = e.tenant_id
-        WHERE e.state IN ('open', 'in_progress') AND e.type IN ('accounting_sync_export_error', :poison)
-          AND (o.operation_id IS NOT NULL OR (v.event_id IS NOT NULL AND e.code <> 'id_taken'))
+         LEFT JOIN event v ON v.event_id = e.event_id AND v.tenant_id = e.tenant_id
+        WHERE o.operation_id IS NOT NULL OR (v.event_id IS NOT NULL AND e.code <> 'id_taken')
         ORDER BY e.exception_id LIMIT :limit"""
 )
 _LETTERLESS = text(
-    """SELECT o.operation_id, o.tenant_id, o.company_id, o.attempt, o.queue, o.kind,
-              coalesce(o.reason_code, 'failed') AS code, coalesce(o.reason, '') AS message,
+    """WITH failed AS MATERIALIZED (
+         SELECT operation_id, tenant_id, company_id, attempt, queue, kind, operation_id::text AS subject,
+                coalesce(reason_code, 'failed') AS code, coalesce(reason, '') AS message
+           FROM operation WHERE state = 'failed' AND updated_at <= clock_timestamp() - CAST(:grace AS interval)
+       )
+       SELECT o.operation_id, o.tenant_id, o.company_id, o.attempt, o.queue, o.kind, o.code, o.message,
               (SELECT exception_id FROM exception e
                 WHERE e.operation_id = o.operation_id AND e.state <> 'resolved'
                 ORDER BY e.state = 'ignored', e.created_at DESC LIMIT 1) AS exception_id
-         FROM operation o
-        WHERE o.state = 'failed' AND o.updated_at <= clock_timestamp() - CAST(:grace AS interval)
-          AND NOT EXISTS (SELECT FROM letter l WHERE l.subject = o.operation_id::text AND l.attempt = o.attempt)
+         FROM failed o
+        WHERE NOT EXISTS (SELECT FROM letter l WHERE l.subject = o.subject AND l.attempt = o.attempt)
         ORDER BY o.operation_id LIMIT :limit"""
 )
 _REBUILD = text(
