@@ -7,7 +7,6 @@ What counts is what arrived there: its request log is read, and of all sliding m
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from bisect import bisect_left
@@ -19,7 +18,8 @@ from uuid import uuid4
 
 import typer
 
-from services.cli import console
+from services.cli import bench_runs, console
+from services.cli.bench_runs import Runs
 from services.cli.console import FAILED, Told
 from services.cli.options import Json
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from services.connections.clients import Clients
     from services.database import Database
 
-REALM: Final = "9341450000000043"
+REALM: Final = 9341450000000043  # of the first run
 ACTOR: Final = "bench"
 LATENCY: Final = 0.3  # seconds
 MINUTE: Final = 60.0  # seconds
@@ -37,29 +37,41 @@ CUSTOMER, ITEM = "2", "3"  # ids in the books of a fresh sandbox company
 
 
 def ceiling(
-    seconds: Annotated[int, typer.Option(min=61, max=3_600, help="How long calls are made.")] = 120,
+    seconds: Annotated[int, typer.Option(min=61, max=3_600, help="How long calls are made, a run.")] = 90,
     threads: Annotated[
         int, typer.Option(min=1, max=64, help="Calls in flight at most, as the dispatcher allows a company.")
     ] = 8,
+    runs: Runs = 2,
     json: Json = False,
 ) -> None:
     """Saturate one company at share 100 %, with Intuit's limits enforced and 300 ms latency.
 
-    `fraction_of_limit` is the emptiest sliding minute's part of 500 calls, `answers_429` how many calls were refused.
+    `fraction_of_limit` is the emptiest sliding minute's part of 500 calls (of the runs the median), `answers_429` how
+    many calls were refused (in all runs). Each run has a company of its own. They take three minutes.
     Uses DATABASE_URL (in a tenant of its own) when it is set, else a private PostgreSQL in a temporary folder.
 
     Example: algasync bench ceiling --json
     """
     from services.cli import logs
     from services.cli.bench_servers import servers
+    from services.connections.limiter import CALLS
 
     logs.configure("console", "warning")
     with servers() as found:
-        report = _run(found.database_url, found.api, found.control, seconds, threads)
+        measured = [
+            _run(found.database_url, found.api, found.control, seconds, threads, number)
+            for number in range(runs)
+        ]
+    report = bench_runs.report(measured, sums=("answers_429", "failures")) | {
+        "limit_per_minute": CALLS,
+        "seconds": seconds,
+        "threads": threads,
+        "latency_seconds": LATENCY,
+    }
     if json:
         console.result(report)
     else:
-        console.facts(report.items())
+        bench_runs.show(report)
     if report["failures"]:
         raise Told(f"calls failed: {report['failures']}", code="calls_failed", exit_code=FAILED)
 
@@ -79,22 +91,24 @@ def sliding(moments: Sequence[float], window: float) -> tuple[int, int]:
     return min(counts), max(counts)
 
 
-def _run(database_url: str, api: str, control: str, seconds: int, threads: int) -> dict[str, Any]:
+def _run(
+    database_url: str, api: str, control: str, seconds: int, threads: int, number: int
+) -> dict[str, Any]:
     import requests
 
     from services.cli.arena import Arena
     from services.configuration import Configuration
-    from services.connections import limiter
     from services.connections.application import Application
     from services.connections.clients import Clients
     from services.connections.intuit import Intuit
+    from services.connections.limiter import CALLS
     from services.connections.vault import Vault, new_key
     from services.database import Database, Role, migrate
     from services.exceptions.attention import ConnectionAttention
     from services.mapping import settings
 
     migrate(database_url)
-    vault, tenant = Vault([new_key()]), f"bench-{uuid4().hex[:8]}"
+    vault, tenant, realm = Vault([new_key()]), f"bench-{uuid4().hex[:8]}", str(REALM + number)
     configuration = Configuration(
         quickbooks_api_url=api,
         quickbooks_authorize_url=f"{api}/connect/oauth2",
@@ -105,12 +119,12 @@ def _run(database_url: str, api: str, control: str, seconds: int, threads: int) 
     with Database(database_url, Role.FLEET, pool_size=threads + 4, application="algasync bench") as database:
         arena = Arena(control, database, vault)
         arena.prepare(limits=True)
-        company_id = arena.join(tenant, REALM)
+        company_id = arena.join(tenant, realm)
         with database.transaction(tenant) as connection:
             settings.put(
                 connection, tenant, settings.of_company(company_id), "limiter_share", 1.0, actor=ACTOR
             )
-        arena.trouble("latency", realm=REALM, seconds=LATENCY)
+        arena.trouble("latency", realm=realm, seconds=LATENCY)
         console.note(f"{threads} threads create invoices for {seconds} s ...")
         clients, cpu = Clients(database, intuit, ConnectionAttention(), tenant), time.process_time()
         try:
@@ -118,26 +132,20 @@ def _run(database_url: str, api: str, control: str, seconds: int, threads: int) 
         finally:
             clients.close()
         cpu = time.process_time() - cpu
-        answer = requests.get(f"{control}/requests", params={"realm": REALM, "limit": "1000000"}, timeout=60)
+        answer = requests.get(f"{control}/requests", params={"realm": realm, "limit": "1000000"}, timeout=60)
         answer.raise_for_status()
     made = [row for row in answer.json() if row["entity"] == "Invoice"]
     moments = sorted(row["at"] for row in made if row["status"] == 200)
     fewest, most = sliding(moments, MINUTE)
     return {
-        "fraction_of_limit": round(fewest / limiter.CALLS, 4),
+        "fraction_of_limit": round(fewest / CALLS, 4),
         "answers_429": sum(row["status"] == 429 for row in made),
         "emptiest_minute": fewest,
         "busiest_minute": most,
         "busiest_second": sliding(moments, 1)[1],
-        "limit_per_minute": limiter.CALLS,
         "calls": len(moments),
         "failures": dict(failures),
-        "seconds": seconds,
-        "threads": threads,
-        "latency_seconds": LATENCY,
         "cpu_ms_per_call": round(1_000 * cpu / max(1, len(moments)), 2),
-        "load_average": round(os.getloadavg()[0], 2),
-        "cpus": os.cpu_count(),
     }
 
 

@@ -7,7 +7,6 @@ beside it: once with nothing going on, then during the replay.
 
 from __future__ import annotations
 
-import os
 import statistics
 import threading
 import time
@@ -18,7 +17,8 @@ from uuid import UUID, uuid4
 
 import typer
 
-from services.cli import console
+from services.cli import bench_runs, console
+from services.cli.bench_runs import Runs
 from services.cli.options import Json
 
 if TYPE_CHECKING:
@@ -77,12 +77,14 @@ def exceptions(
     number: Annotated[
         int, typer.Option("--exceptions", min=100, max=100_000, help="How long the list is.")
     ] = 10_000,
+    runs: Runs = 1,
     json: Json = False,
 ) -> None:
     """Read a long exception list, retry all of it, release a cause; time another tenant's work meanwhile.
 
     Uses DATABASE_URL (in tenants of its own) when it is set, else a private PostgreSQL in a temporary folder.
-    `first_page_ms` is the slowest 99th percentile of all filters and orders.
+    `first_page_ms` is the slowest 99th percentile of all filters and orders. Each run has a list of its own, and that
+    of the runs before it around it; it takes most of a minute.
 
     Example: algasync bench exceptions --json
     """
@@ -91,11 +93,12 @@ def exceptions(
 
     logs.configure("console", "warning")
     with database() as url:
-        report = _run(url, number)
+        measured = [_run(url, number) for _ in range(runs)]
+    report = bench_runs.report(measured) | {"exceptions": number}
     if json:
         console.result(report)
     else:
-        console.facts(report.items())
+        bench_runs.show(report)
 
 
 def _run(url: str, number: int) -> dict[str, Any]:
@@ -124,7 +127,6 @@ def _run(url: str, number: int) -> dict[str, Any]:
         released = _release(api, fleet, tenant)
         plans = _plans(api, tenant)
     return {
-        "exceptions": number,
         "first_page_ms": max(one["p99"] for one in pages.values()),
         "pages_ms": pages,
         "replay_seconds": seconds,
@@ -135,8 +137,6 @@ def _run(url: str, number: int) -> dict[str, Any]:
         "beside_idle_ms": idle,
         "beside_replay_ms": during,
         "sequential_scans": plans,
-        "load_average": round(os.getloadavg()[0], 2),
-        "cpus": os.cpu_count(),
     }
 
 

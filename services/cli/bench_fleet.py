@@ -1,9 +1,10 @@
 """`algasync bench fleet`: many companies at once, from billing's commit to the document in QuickBooks.
 
-Private servers, the sandbox on the same machine, every process of the fleet with its default settings. One after the
-other: an idle fleet that gets an invoice now and then (freshness), a loop that makes invoices in the same sandbox one
-by one and writes nothing down (the baseline), rounds of a backlog over all companies (throughput, CPU, commits, reads;
-medians), and a fleet of which one tenant wants everything and one company hangs (fairness: how fresh the others stay).
+Private servers, the sandbox on the same machine, every process of the fleet with its default settings. After a look at
+the idle fleet each run measures, one after the other: an invoice now and then (freshness), a loop that makes invoices
+in the same sandbox one by one and writes nothing down (a baseline), and a backlog over all companies (throughput, CPU,
+commits, reads). Then, as often: a fleet of which one tenant wants everything and one company hangs (fairness: how
+fresh the others stay). What an exporter that runs every 15 minutes would have made of the same arrivals is computed.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from services.cli import console
+from services.cli import bench_runs, console
+from services.cli.bench_baselines import cycle_freshness, sequential
+from services.cli.bench_invoice import invoice
+from services.cli.bench_runs import Runs, percentile
 from services.cli.options import Json
 
 if TYPE_CHECKING:
@@ -31,11 +35,11 @@ if TYPE_CHECKING:
 
 ROLES: Final = ("relay", "dispatcher", "scheduler", "collector")
 IDLE: Final = 4.0  # seconds in which the polls of a fleet without work are counted
-CALM: Final = 60  # invoices of the freshness measurement
-ALONE: Final = 200  # invoices of the baseline
-FAIR: Final = 100  # invoices of the fairness measurement, spread over
-FAIR_SECONDS: Final = 15.0
-HUNG: Final = 100  # invoices of the company that hangs
+CALM: Final = 60  # invoices of a run's freshness measurement
+ALONE: Final = 3.0  # seconds of the loop by itself
+FAIR: Final = 60  # invoices of a run's fairness measurement, spread over
+FAIR_SECONDS: Final = 10.0
+HUNG: Final = 100  # invoices of the company that hangs, a run
 DEADLINE: Final = 300.0  # seconds for a backlog
 LATE: Final = 60.0  # seconds after which an invoice of the fairness measurement counts as missing
 
@@ -54,10 +58,14 @@ _POLLING: Final = ("changes", "cdc", "CompanyInfo", "Preferences")
 
 def fleet(
     companies: Annotated[int, typer.Option(min=4, max=500, help="Companies, one a tenant.")] = 50,
-    documents: Annotated[int, typer.Option(min=100, help="Invoices in the backlog of a round.")] = 600,
-    rounds: Annotated[int, typer.Option(min=1, max=100, help="Rounds; figures are their medians.")] = 3,
-    burst: Annotated[int, typer.Option(min=0, help="Invoices that one tenant queues at once.")] = 2000,
+    documents: Annotated[int, typer.Option(min=100, help="Invoices in the backlog of a run.")] = 600,
+    runs: Runs = 3,
+    burst: Annotated[int, typer.Option(min=0, help="Invoices that one tenant queues at once, a run.")] = 2000,
     workers: Annotated[int, typer.Option(min=1, max=16, help="Worker processes.")] = 2,
+    latency: Annotated[
+        float,
+        typer.Option(min=0, max=10, help="Seconds by which the sandbox answers later; Intuit takes 0.3."),
+    ] = 0.0,
     seed: Annotated[int, typer.Option(help="Of the pauses between invoices.")] = 1,
     json: Json = False,
 ) -> None:
@@ -65,10 +73,14 @@ def fleet(
 
     Figures are of this machine while nothing else runs on it; PostgreSQL, RabbitMQ and the sandbox share it.
 
-    commits_per_document counts transactions that write, of all processes, from the first document of a round to the
+    commits_per_document counts transactions that write, of all processes, from the first document of a run to the
     last. Polls that only look are counted apart, on an idle fleet: idle_polls_per_second. cpu_ms_per_document is the
-    CPU time of our own processes, polls included. metered_reads_per_document counts reads of the rounds but for those
-    of the scheduler, which polls QuickBooks by the clock.
+    CPU time of our own processes, polls included. metered_reads_per_document counts reads of the runs but for those
+    of the scheduler, which polls QuickBooks by the clock. Freshness includes --latency.
+
+    Baselines of the same run: sequential_loop_per_second is measured. cycle_freshness_* are computed, from the measured
+    moments at which documents were committed and the measured time of a create in the loop: every document waits for
+    its company's next 15-minute cycle, of which every phase is tried.
 
     Example: algasync bench fleet --documents 3000 --burst 20000 --json
     """
@@ -82,20 +94,22 @@ def fleet(
             ours = [*ROLES, *(f"workers-{number}" for number in range(1, workers + 1))]
             stage.crew.start(*ours)
             stage.crew.ready()
+            if latency:
+                stage.arena.trouble("latency", seconds=latency)
             with Bench(stage, random.Random(seed)) as bench:  # noqa: S311 - repeatable pauses
-                report = bench.run(documents, rounds, burst)
+                report = bench.run(documents, runs, burst)
     report |= {
         "companies": companies,
         "documents": documents,
-        "rounds": rounds,
         "burst": burst,
         "workers": workers,
+        "latency_seconds": latency,
         "seed": seed,
     }
     if console.mode.json:
         console.result(report)
     else:
-        console.facts((name.replace("_", " "), str(value)) for name, value in report.items())
+        bench_runs.show(report)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,35 +141,38 @@ class Bench:
     def __exit__(self, *_: object) -> None:
         self._session.close()
 
-    def run(self, documents: int, rounds: int, burst: int) -> dict[str, Any]:
+    def run(self, documents: int, runs: int, burst: int) -> dict[str, Any]:
         """All measurements; the report with the keys that scripts rely on."""
         console.note("an idle fleet ...")
         polls = self._idle()
-        calm = self._calm()
-        console.note("a loop by itself ...")
-        alone = self._alone()
-        measured = []
-        for number in range(1, rounds + 1):
-            console.note(f"round {number}: a backlog of {documents} invoices ...")
-            measured.append(self._backlog(f"load{number}", documents))
+        measured = [self._once(number, documents) for number in range(1, runs + 1)]
         books = self._books()
         doubled = sum(number - 1 for number in books.values() if number > 1)
         missing = sum(1 for one in self._billed if not books[one])
-        console.note(f"a burst of {burst} invoices, a company that hangs, and the others ...")
-        fair = self._fair(burst)
-        report = _medians(measured)
+        console.note(f"bursts of {burst} invoices, a company that hangs, and the others ...")
+        self._stage.arena.trouble("hang_before", realm=self._tenants[1].realm)
+        fair = [self._fair(number, burst) for number in range(1, runs + 1)]
+        report = bench_runs.report([one | other for one, other in zip(measured, fair, strict=True)])
+        return report | {"idle_polls_per_second": round(polls, 1), "doubled": doubled, "missing": missing}
+
+    def _once(self, number: int, documents: int) -> dict[str, Any]:
+        """A run but for fairness, after which nothing is calm again."""
+        console.note(f"run {number}: invoices now and then, a loop by itself, a backlog of {documents} ...")
+        billed, calm = self._calm(number)
+        create = self._alone(number)
+        backlog = self._backlog(f"load{number}", documents)
+        cycle = cycle_freshness([(one.realm, one.committed) for one in billed], create)
+        p50, p99 = statistics.median(calm), percentile(calm, 99)
         return {
-            **report,
-            "documents_per_second_of_rounds": [one["documents_per_second"] for one in measured],
-            "sequential_loop_per_second": round(alone, 1),
-            "ratio_to_sequential_loop": round(report["documents_per_second"] / alone, 2),
-            "idle_polls_per_second": round(polls, 1),
-            "freshness_p50_ms": _milliseconds(statistics.median(calm)),
-            "freshness_p99_ms": _milliseconds(_percentile(calm, 99)),
-            "fairness_p50_ms": _milliseconds(statistics.median(fair)),
-            "fairness_p99_ms": _milliseconds(_percentile(fair, 99)),
-            "doubled": doubled,
-            "missing": missing,
+            **backlog,
+            "sequential_loop_per_second": round(1 / create, 1),
+            "ratio_to_sequential_loop": round(backlog["documents_per_second"] * create, 2),
+            "freshness_p50_ms": _milliseconds(p50),
+            "freshness_p99_ms": _milliseconds(p99),
+            "cycle_freshness_p50_s": round(statistics.median(cycle), 1),
+            "cycle_freshness_p99_s": round(percentile(cycle, 99), 1),
+            "ratio_to_cycle_p50": round(statistics.median(cycle) / p50),
+            "ratio_to_cycle_p99": round(percentile(cycle, 99) / p99),
         }
 
     # --- the measurements -------------------------------------------------------------------------------
@@ -166,32 +183,23 @@ class Bench:
         time.sleep(IDLE)
         return (self._commits() - before) / (time.monotonic() - began)
 
-    def _alone(self) -> float:
-        """Invoices a second of a loop that calls the sandbox and does nothing else."""
-        import requests
+    def _alone(self, number: int) -> float:
+        """Seconds that one invoice takes in a loop that calls the sandbox and does nothing else."""
+        arena, realm = self._stage.arena, f"{9341450000090000 + number}"
+        arena.open(realm, "Baseline")
+        token = arena.mint(realm)["access_token"]
+        api = self._stage.crew.settings["ALGASYNC_QUICKBOOKS_API_URL"]
+        return sequential(api, realm, token, ALONE, f"ALONE{number}")
 
-        realm = f"{9341450000090000}"
-        self._stage.arena.open(realm, "Baseline")
-        token = self._stage.arena.mint(realm)["access_token"]
-        address = f"{self._stage.crew.settings['ALGASYNC_QUICKBOOKS_API_URL']}/v3/company/{realm}/invoice"
-        with requests.Session() as session:
-            session.headers["Authorization"] = f"Bearer {token}"
-            session.headers["Accept"] = "application/json"
-            began = time.monotonic()
-            for number in range(ALONE):
-                answer = session.post(address, json=_wire(f"ALONE-{number}"), timeout=30)
-                answer.raise_for_status()
-            return ALONE / (time.monotonic() - began)
-
-    def _calm(self) -> list[float]:
-        """Seconds from commit to creation of single invoices, to companies by chance."""
+    def _calm(self, run: int) -> tuple[list[Billed], list[float]]:
+        """Single invoices, to companies by chance; and how many seconds each took from commit to creation."""
         billed = []
         for number in range(CALM):
             time.sleep(0.05 + self._chance.random() / 10)
             tenant = self._chance.choice(self._tenants)
-            self._emit(tenant, "calm", number, number)
-            billed.append(Billed(tenant.realm, f"CALM-{number}", time.time()))
-        return self._freshness(billed)
+            self._emit(tenant, f"calm{run}", number, number)
+            billed.append(Billed(tenant.realm, f"CALM{run}-{number}", time.time()))
+        return billed, self._freshness(billed)
 
     def _backlog(self, prefix: str, documents: int) -> dict[str, Any]:
         """What a backlog over all companies costs, and how fast it is gone."""
@@ -217,28 +225,34 @@ class Bench:
             "cpu_ms_per_document_of_others": _per_document(others, documents),
         }
 
-    def _fair(self, burst: int) -> list[float]:
-        """Freshness of a few tenants while another queues everything at once and one company never answers."""
+    def _fair(self, run: int, burst: int) -> dict[str, float]:
+        """Freshness of a few tenants while another queues everything at once and one company never answers.
+
+        What the two before have left of the last run only adds to it.
+        """
         greedy, hung, *others = self._tenants
-        self._stage.arena.trouble("hang_before", realm=hung.realm)
-        self._emit(hung, "hung", 1, HUNG)
-        queueing = threading.Thread(target=self._queue, args=(greedy, burst), daemon=True)
+        self._emit(hung, f"hung{run}", 1, HUNG)
+        queueing = threading.Thread(target=self._queue, args=(greedy, f"burst{run}", burst), daemon=True)
         queueing.start()
         billed = []
         began = time.monotonic()
         for number in range(FAIR):
             time.sleep(max(0.0, began + number * FAIR_SECONDS / FAIR - time.monotonic()))
             tenant = others[number % min(10, len(others))]
-            self._emit(tenant, "fair", number, number)
-            billed.append(Billed(tenant.realm, f"FAIR-{number}", time.time()))
+            self._emit(tenant, f"fair{run}", number, number)
+            billed.append(Billed(tenant.realm, f"FAIR{run}-{number}", time.time()))
         queueing.join()
-        return self._freshness(billed)
+        fair = self._freshness(billed)
+        return {
+            "fairness_p50_ms": _milliseconds(statistics.median(fair)),
+            "fairness_p99_ms": _milliseconds(percentile(fair, 99)),
+        }
 
-    def _queue(self, tenant: Tenant, burst: int) -> None:
+    def _queue(self, tenant: Tenant, prefix: str, burst: int) -> None:
         """Queue invoices as fast as PostgreSQL takes them, on a connection of its own."""
         with Bench(self._stage, self._chance) as other:
             for first in range(1, burst, 500):
-                other._emit(tenant, "burst", first, min(burst, first + 499))
+                other._emit(tenant, prefix, first, min(burst, first + 499))
 
     # --- doing ------------------------------------------------------------------------------------------
 
@@ -251,7 +265,7 @@ class Bench:
             "prefix": prefix,
             "first": first,
             "last": last,
-            "data": Jsonb(_invoice()),
+            "data": Jsonb(invoice()),
         }
         self._session.execute(_EMIT, values)
         for number in range(first, last + 1):
@@ -364,67 +378,5 @@ def _per_document(spent: Mapping[str, float], documents: int) -> dict[str, float
     return {name: round(seconds * 1000 / documents, 2) for name, seconds in spent.items()}
 
 
-def _medians(measured: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The median of each figure; of figures by name, of each name."""
-    return {
-        name: _medians([one[name] for one in measured])
-        if isinstance(value, Mapping)
-        else round(statistics.median(one[name] for one in measured), 4)
-        for name, value in measured[0].items()
-    }
-
-
-def _percentile(values: Sequence[float], percent: int) -> float:
-    """The value that so many percent of the values do not exceed."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, -(-len(ordered) * percent // 100) - 1)]
-
-
 def _milliseconds(seconds: float) -> float:
     return round(seconds * 1000, 1)
-
-
-def _wire(number: str) -> dict[str, Any]:
-    """The same invoice as QuickBooks takes it."""
-    from services.cli.arena import CUSTOMERS, ITEMS
-
-    line = {
-        "DetailType": "SalesItemLineDetail",
-        "Amount": 135,
-        "Description": "Managed workstation",
-        "SalesItemLineDetail": {"ItemRef": {"value": ITEMS["svc"]}, "Qty": 3, "UnitPrice": 45},
-    }
-    return {"DocNumber": number, "CustomerRef": {"value": CUSTOMERS["cl-1"]}, "Line": [line] * 3}
-
-
-def _invoice() -> dict[str, Any]:
-    """An invoice of three lines, all but id and number."""
-    lines = [
-        {
-            "id": f"l{place}",
-            "service_id": "svc",
-            "description": f"Managed workstation, group {place}",
-            "quantity": "3",
-            "unit_price": "45.00",
-            "net_amount": 13_500,
-            "tax_amount": 0,
-            "is_taxable": False,
-            "is_discount": False,
-        }
-        for place in (1, 2, 3)
-    ]
-    return {
-        "type": "standard",
-        "invoice_date": "2026-10-31",
-        "due_date": "2026-11-30",
-        "finalized_at": "2026-11-01T08:00:00+00:00",
-        "currency": "USD",
-        "tax_source": "internal",
-        "subtotal": 40_500,
-        "discount": 0,
-        "tax": 0,
-        "total": 40_500,
-        "client": {"id": "cl-1", "name": "Cool Cars", "tax_exempt": True},
-        "lines": lines,
-        "actor": {"type": "system"},
-    }

@@ -7,7 +7,6 @@ there is no broker.
 
 from __future__ import annotations
 
-import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +17,8 @@ from uuid import uuid4
 import requests
 import typer
 
-from services.cli import console
+from services.cli import bench_runs, console
+from services.cli.bench_runs import Runs
 from services.cli.console import FAILED, Told
 from services.cli.options import Json
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from services.cli.arena import Arena
+    from services.cli.bench_servers import Servers
     from services.database import Database
     from services.ledger.runner import Runner
 
@@ -37,13 +38,14 @@ THREADS: Final = 4
 
 def poll(
     companies: Annotated[int, typer.Option(min=1, max=500, help="Companies that are polled.")] = 20,
-    cycles: Annotated[int, typer.Option(min=1, max=1_000, help="Idle cycles of each.")] = 5,
+    cycles: Annotated[int, typer.Option(min=1, max=1_000, help="Idle cycles of each, a run.")] = 5,
     payments: Annotated[
-        int, typer.Option(min=0, max=1_000, help="Payments received in each meanwhile.")
+        int, typer.Option(min=0, max=1_000, help="Payments received in each meanwhile, a run.")
     ] = 20,
     flood: Annotated[
         int, typer.Option(min=0, max=10_000, help="Payments at once in one of them; an answer holds 1000.")
     ] = 1_200,
+    runs: Runs = 3,
     json: Json = False,
 ) -> None:
     """Poll companies that are idle, busy and flooded, and count what it cost.
@@ -58,13 +60,26 @@ def poll(
 
     logs.configure("console", "error")
     with servers() as found:
-        report = _run(found.database_url, found.api, found.control, companies, cycles, payments, flood)
+        work = _Work(companies, cycles, payments, flood)
+        measured = [_run(found, work, number) for number in range(runs)]
+    sums = ("payments_received", "payments_missing", "incomplete_cycles")
+    report = bench_runs.report(measured, sums=sums) | {"companies": companies}
     if json:
         console.result(report)
     else:
-        console.facts(report.items())
+        bench_runs.show(report)
     if report["incomplete_cycles"] or report["payments_missing"]:
         raise Told("some changes were not read: see the figures", code="changes_missed", exit_code=FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What a run does."""
+
+    companies: int
+    cycles: int
+    payments: int
+    flood: int
 
 
 @dataclass
@@ -125,9 +140,8 @@ _TOLD = "SELECT count(*) FROM psa_payment WHERE tenant_id = :tenant AND state = 
 _INCOMPLETE = "SELECT count(*) FROM poll_cycle WHERE tenant_id = :tenant AND state <> 'complete'"
 
 
-def _run(
-    database_url: str, api: str, control: str, companies: int, cycles: int, payments: int, flood: int
-) -> dict[str, Any]:
+def _run(servers: Servers, work: _Work, number: int) -> dict[str, Any]:
+    """One run, with companies of its own: the overlap of a flooded feed shows the flood for a while."""
     from services.cli.arena import Arena
     from services.configuration import Configuration
     from services.connections.application import Application
@@ -139,18 +153,19 @@ def _run(
     from services.exceptions.desk import ExceptionDesk
     from services.inbound.handlers import HANDLERS
     from services.ledger.runner import Runner
-    from services.mapping.settings import Settings
 
-    migrate(database_url)
+    migrate(servers.database_url)
     vault, tenant = Vault([new_key()]), f"bench-{uuid4().hex[:8]}"
     configuration = Configuration(
-        quickbooks_api_url=api, quickbooks_token_url=f"{api}/oauth2/v1/tokens/bearer"
+        quickbooks_api_url=servers.api, quickbooks_token_url=f"{servers.api}/oauth2/v1/tokens/bearer"
     )
     intuit = Intuit(configuration, Application(redirect_uri="http://127.0.0.1/callback"), vault)
-    with Database(database_url, Role.FLEET, pool_size=THREADS + 4, application="algasync bench") as database:
-        arena = Arena(control, database, vault)
+    with Database(
+        servers.database_url, Role.FLEET, pool_size=THREADS + 4, application="algasync bench"
+    ) as database:
+        arena = Arena(servers.control, database, vault)
         arena.prepare(limits=False)
-        realms = [str(REALM + number) for number in range(companies)]
+        realms = [str(REALM + number * work.companies + place) for place in range(work.companies)]
         joined = {realm: arena.join(tenant, realm, default=realm == realms[0]) for realm in realms}
         clients = Clients(database, intuit, ConnectionAttention(), tenant)
         try:
@@ -165,33 +180,40 @@ def _run(
             )
             bench = _Bench(database, runner, arena, tenant, joined)
             bench.cycle()  # where the feeds begin
-            console.note(f"{cycles} idle cycles of {companies} companies ...")
-            idle = _measured(bench, cycles)
-            console.note(f"{payments} payments received in each, then {flood} at once in one ...")
-            for realm in realms:
-                bench.receive(realm, payments)
-            busy = _measured(bench, 1)
-            bench.receive(realms[0], flood)
-            full = _measured(bench, 1)
+            return _figures(bench, work)
         finally:
             clients.close()
-        told, incomplete = bench.value(_TOLD), bench.value(_INCOMPLETE)
-    idle_cycles, received = companies * cycles, companies * payments + flood
+
+
+def _figures(bench: _Bench, work: _Work) -> dict[str, Any]:
+    realms = list(bench.companies)
+    console.note(f"{work.cycles} idle cycles of {work.companies} companies ...")
+    idle = _measured(bench, work.cycles)
+    console.note(f"{work.payments} payments received in each, then {work.flood} at once in one ...")
+    for realm in realms:
+        bench.receive(realm, work.payments)
+    busy = _measured(bench, 1)
+    bench.receive(realms[0], work.flood)
+    full = _measured(bench, 1)
+    received, idle_cycles = work.companies * work.payments + work.flood, work.companies * work.cycles
     return {
         "metered_reads_per_idle_cycle": idle.reads / idle_cycles,
-        "metered_reads_per_busy_cycle": busy.reads / companies,
-        "metered_reads_of_the_flooded_cycle": full.reads - (companies - 1),
-        "metered_reads_a_company_a_day": round(DAY / Settings().poll_interval * idle.reads / idle_cycles),
+        "metered_reads_per_busy_cycle": busy.reads / work.companies,
+        "metered_reads_of_the_flooded_cycle": full.reads - (work.companies - 1),
+        "metered_reads_a_company_a_day": _reads_a_day(idle.reads / idle_cycles),
         "idle_cycles_per_second": round(idle_cycles / idle.seconds, 1),
         "cpu_ms_per_idle_cycle": round(1_000 * idle.cpu / idle_cycles, 2),
-        "payments_per_second": round((companies * payments + flood) / (busy.seconds + full.seconds), 1),
+        "payments_per_second": round(received / (busy.seconds + full.seconds), 1),
         "payments_received": received,
-        "payments_missing": received - told,
-        "incomplete_cycles": incomplete,
-        "companies": companies,
-        "load_average": round(os.getloadavg()[0], 2),
-        "cpus": os.cpu_count(),
+        "payments_missing": received - bench.value(_TOLD),
+        "incomplete_cycles": bench.value(_INCOMPLETE),
     }
+
+
+def _reads_a_day(reads_a_cycle: float) -> int:
+    from services.mapping.settings import Settings
+
+    return round(DAY / Settings().poll_interval * reads_a_cycle)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,15 @@
 # (kombu ships annotations for half of its functions)
 """`algasync bench relay`: how fast events travel from PostgreSQL into a quorum queue, confirmed and marked.
 
-Each round measures, one after the other on the same servers: the relay over a backlog (512 bytes, then 4 kB), raw
+Each run measures, one after the other on the same servers: the relay over a backlog (512 bytes, then 4 kB), raw
 pipelined publishing by the relay's own publisher without a database, and one confirm for every message, as most clients
-do it. Medians over the rounds are reported, every run is in the JSON. Then the queue is read to the last message and
+do it. Medians over the runs are reported, every run is in the JSON. Then the queue is read to the last message and
 compared with the outbox: lost and doubled are counted, not assumed.
 """
 
 from __future__ import annotations
 
 import os
-import platform
-import statistics
 import tempfile
 import threading
 import time
@@ -26,7 +24,8 @@ from uuid import uuid4
 
 import typer
 
-from services.cli import console
+from services.cli import bench_runs, console
+from services.cli.bench_runs import Runs
 from services.cli.console import FAILED, USAGE, Told
 from services.cli.options import Json
 
@@ -39,7 +38,7 @@ QUEUE: Final = "bench.relay"
 INTAKE: Final = "intake.v1"
 PER_TENANT: Final = 150  # below the relay's limit of 200, because nobody takes anything over meanwhile
 RAW_BATCH: Final = 10_000
-EACH: Final = 1_500  # messages confirmed one by one, a round
+EACH: Final = 1_500  # messages confirmed one by one, a run
 DEADLINE: Final = 120.0  # seconds for one run of the relay
 
 
@@ -54,9 +53,9 @@ class Run:
 
 def relay(
     events: Annotated[
-        int, typer.Option(min=1_000, max=2_000_000, help="Events of 512 bytes in a round.")
+        int, typer.Option(min=1_000, max=2_000_000, help="Events of 512 bytes in a run.")
     ] = 50_000,
-    rounds: Annotated[int, typer.Option(min=1, max=50, help="Rounds; medians are reported.")] = 3,
+    runs: Runs = 3,
     json: Json = False,
 ) -> None:
     """Measure the relay: real PostgreSQL, real quorum queue, fsync and synchronous_commit on, rows marked.
@@ -73,12 +72,14 @@ def relay(
     with _servers() as (database_url, broker_url):
         bench = Bench(database_url, broker_url)
         with bench:
-            measured = [bench.round(events) for _ in range(rounds)]
-            report = _report(measured, bench.facts(), events)
+            measured = [bench.run(events) for _ in range(runs)]
+            report = bench_runs.report(measured, sums=("lost", "doubled"))
+            report |= {"events": events, "events_4k": events // 4}
+            report["machine"] |= bench.facts()
     if console.mode.json:
         console.result(report)
     else:
-        _print(report)
+        bench_runs.show(report)
     if report["lost"]:
         console.note(f"{report['lost']} events did not arrive")
         raise typer.Exit(FAILED)
@@ -126,29 +127,30 @@ class Bench:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def round(self, events: int) -> dict[str, Any]:
-        """All measurements once."""
+    def run(self, events: int) -> dict[str, Any]:
+        """All measurements once, and the ratios of this run."""
         console.note(f"measuring {events:,} events of 512 bytes, then {events // 4:,} of 4 kB ...")
+        small, large = self._relay(events, 512), self._relay(events // 4, 4096)
+        raw, each = self._raw(events, 512), self._confirm_each(512)
         return {
-            "relay": self._relay(events, 512),
-            "relay_4k": self._relay(events // 4, 4096),
-            "raw": self._raw(events, 512),
-            "confirm_each": self._confirm_each(512),
+            "messages_per_second": round(small.messages_per_second),
+            "messages_per_second_4k": round(large.messages_per_second),
+            "confirm_each_per_second": round(each),
+            "raw_publish_per_second": round(raw),
+            "ratio": round(small.messages_per_second / each, 1),
+            "share_of_raw": round(small.messages_per_second / raw, 2),
+            "lost": small.lost + large.lost,
+            "doubled": small.doubled + large.doubled,
         }
 
     def facts(self) -> dict[str, Any]:
-        """What the figures were measured on."""
+        """The servers the figures were measured on, and how the relay was set."""
         names = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "shared_buffers")
         settings = {name: self._session.execute(f"SHOW {name}").fetchone() for name in names}
         from outbox.lane import Settings
 
         relay = Settings()
         return {
-            "cpus": os.cpu_count(),
-            "processor": _processor(),
-            "system": platform.platform(),
-            "python": platform.python_version(),
-            "load_average": round(os.getloadavg()[0], 2),
             "postgresql": {name: value[0] for name, value in settings.items() if value},
             "rabbitmq": str(self._amqp.server_properties.get("version")),
             "queue_type": "quorum",
@@ -313,69 +315,3 @@ def _own_database(url: str) -> Iterator[str]:
             yield urlunsplit(urlsplit(url)._replace(path=f"/{name.as_string()[1:-1]}"))
         finally:
             session.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
-
-
-def _report(rounds: list[dict[str, Any]], facts: dict[str, Any], events: int) -> dict[str, Any]:
-    """Medians, sums of what was lost and doubled, and every single run."""
-    relay = statistics.median(one["relay"].messages_per_second for one in rounds)
-    relay_4k = statistics.median(one["relay_4k"].messages_per_second for one in rounds)
-    raw = statistics.median(one["raw"] for one in rounds)
-    each = statistics.median(one["confirm_each"] for one in rounds)
-    runs = [run for one in rounds for run in (one["relay"], one["relay_4k"])]
-    return {
-        "messages_per_second": round(relay),
-        "messages_per_second_4k": round(relay_4k),
-        "confirm_each_per_second": round(each),
-        "raw_publish_per_second": round(raw),
-        "ratio": round(relay / each, 1),
-        "share_of_raw": round(relay / raw, 2),
-        "lost": sum(run.lost for run in runs),
-        "doubled": sum(run.doubled for run in runs),
-        "events": events,
-        "events_4k": events // 4,
-        "runs": [
-            {
-                "messages_per_second": round(one["relay"].messages_per_second),
-                "messages_per_second_4k": round(one["relay_4k"].messages_per_second),
-                "raw_publish_per_second": round(one["raw"]),
-                "confirm_each_per_second": round(one["confirm_each"]),
-            }
-            for one in rounds
-        ],
-        "machine": facts,
-    }
-
-
-def _print(report: dict[str, Any]) -> None:
-    machine = report["machine"]
-    console.facts(
-        (
-            ("relay, 512 bytes", f"{report['messages_per_second']:,} events/s"),
-            ("relay, 4 kB", f"{report['messages_per_second_4k']:,} events/s"),
-            (
-                "raw publishing",
-                f"{report['raw_publish_per_second']:,} /s; the relay reaches {report['share_of_raw']:.0%}",
-            ),
-            (
-                "a confirm each",
-                f"{report['confirm_each_per_second']:,} /s; the relay is {report['ratio']} times as fast",
-            ),
-            ("lost, doubled", f"{report['lost']}, {report['doubled']}"),
-            ("measured on", f"{machine['cpus']} x {machine['processor']}, load {machine['load_average']}"),
-            (
-                "with",
-                f"PostgreSQL {machine['postgresql']['server_version']}, RabbitMQ {machine['rabbitmq']}, quorum queue",
-            ),
-        )
-    )
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
-        platform.machine(),
-    )

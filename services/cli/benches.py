@@ -8,6 +8,7 @@ from services.cli import (
     bench_ceiling,
     bench_exceptions,
     bench_fleet,
+    bench_growth,
     bench_onboarding,
     bench_poll,
     bench_relay,
@@ -22,3 +23,4 @@ app.command("fleet")(bench_fleet.fleet)
 app.command("onboarding")(bench_onboarding.onboarding)
 app.command("poll")(bench_poll.poll)
 app.command("exceptions")(bench_exceptions.exceptions)
+app.command("growth")(bench_growth.growth)

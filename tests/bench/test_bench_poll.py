@@ -26,8 +26,8 @@ def app(monkeypatch: pytest.MonkeyPatch, database_url: str) -> Iterator[Typer]:
 
 def test_an_idle_cycle_is_one_metered_read(app: Typer) -> None:
     """Counted by the sandbox: one for an idle cycle and for a busy one, more only when an answer was full."""
-    options = ["--companies", "3", "--cycles", "2", "--payments", "2", "--flood", "1001", "--json"]
-    result = CliRunner().invoke(app, options)
+    sizes = ["--companies", "3", "--cycles", "2", "--payments", "2", "--flood", "1001"]
+    result = CliRunner().invoke(app, [*sizes, "--runs", "1", "--json"])
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
     assert report["metered_reads_per_idle_cycle"] == 1
@@ -43,8 +43,19 @@ def test_it_notices_what_is_missing(app: Typer, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(
         bench_poll._Bench, "receive", lambda bench, realm, number: receive(bench, realm, number - 1)
     )
-    result = CliRunner().invoke(
-        app, ["--companies", "1", "--cycles", "1", "--payments", "2", "--flood", "1", "--json"]
-    )
+    options = [
+        "--companies",
+        "1",
+        "--cycles",
+        "1",
+        "--payments",
+        "2",
+        "--flood",
+        "1",
+        "--runs",
+        "1",
+        "--json",
+    ]
+    result = CliRunner().invoke(app, options)
     assert result.exit_code != 0
     assert json.loads(result.stdout)["payments_missing"] == 2
