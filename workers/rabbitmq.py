@@ -14,6 +14,7 @@ import pika
 import pika.exceptions
 from kombu.exceptions import OperationalError
 from pika.adapters.blocking_connection import BlockingChannel
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
 from workers import headers as message_headers
 from workers import topology
@@ -43,7 +44,10 @@ def parameters(url: str, name: str) -> pika.URLParameters:
 
 def connect(url: str, name: str) -> pika.BlockingConnection:
     """An open connection; raises `pika.exceptions.AMQPConnectionError` when there is none to be had."""
-    return pika.BlockingConnection(parameters(url, name))
+    try:
+        return pika.BlockingConnection(parameters(url, name))
+    except AMQPConnectorException as stalled:  # the greeting took too long; to pika that is no AMQPError
+        raise pika.exceptions.AMQPConnectionError(f"the broker does not answer: {stalled}") from stalled
 
 
 class Harmful(NamedTuple):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import pika.exceptions
 import pytest
 from kombu.exceptions import OperationalError
 
 from deploy.local import RabbitmqNode
+from services.cli.chaos.proxy import Proxy
 from tests.integration.workers.harness import Amqp
-from workers import topology
+from workers import rabbitmq, topology
 from workers.broker import Broker
 from workers.delivery import SessionLost
 from workers.gate import Gate
@@ -107,3 +109,14 @@ def test_a_broker_that_takes_no_more_connections_is_waited_for(broker_node: Rabb
     finally:
         broker_node.control("clear_vhost_limits")
     broker.enter("dead.v1", 1).close()
+
+
+def test_a_broker_that_stalls_in_its_greeting_is_waited_for(
+    broker_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that passes nothing on is a broker that does not answer, not an error that nobody expects."""
+    monkeypatch.setattr(rabbitmq, "CONNECT_SECONDS", 0.3)
+    with Proxy(broker_url) as way:
+        way.stall(answers=True)
+        with pytest.raises(pika.exceptions.AMQPConnectionError):
+            rabbitmq.connect(way.url, "test")
