@@ -23,7 +23,7 @@ from tests.support.deadline import eventually
 from tests.support.exporting import Workbench
 from tests.support.killable import Crew
 
-_MARK = re.compile(r"(AS|TAX|WO)-[A-Z2-7]{8}")  # differs by tenant and company
+_MARK = re.compile(r"(AS|TAX|WO|VD)-[A-Z2-7]{8}")  # differs by tenant and company
 _TXN = {"Purchase": "Expense"}  # as payments call it
 WITHIN = 15.0  # seconds until a worker is where it is to be
 _BLOCKED_BY = "SELECT pid FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))"
