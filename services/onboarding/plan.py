@@ -40,7 +40,8 @@ PLACEHOLDER: Final = "new:"
 _FORMS = {"invoice": 1, "credit_note": -1, "payment": 1}
 """Documents with a total, and its sign in QuickBooks."""
 
-# Steps of one document in their order, documents in the order in which they would be dispatched.
+# Steps of one document in their order, documents in the order in which they would be dispatched. A batch only takes the
+# place of its documents' calls, which are planned themselves.
 _OPERATIONS = text(
     f"""SELECT {COLUMNS}, d.number, d.document_date, d.total, d.currency, d.client_name,
                EXISTS (SELECT FROM pause p WHERE p.scope = 'fleet' OR (p.tenant_id = o.tenant_id
@@ -49,7 +50,7 @@ _OPERATIONS = text(
           FROM operation o JOIN document d ON d.tenant_id = o.tenant_id AND d.kind = o.document_kind
                AND d.document_id = o.document_id
          WHERE o.tenant_id = :tenant AND (o.company_id = :company OR o.company_id IS NULL AND :default)
-           AND o.finished_at IS NULL AND o.kind = ANY (CAST(:kinds AS text[]))
+           AND o.finished_at IS NULL AND o.kind = ANY (CAST(:kinds AS text[])) AND o.document_kind <> 'batch'
            AND (CAST(:begin AS date) IS NULL OR d.document_date >= :begin)
            AND (CAST(:until AS date) IS NULL OR d.document_date <= :until)
          ORDER BY o.lane, o.created_at, o.operation_id LIMIT :limit"""  # noqa: S608 - constant columns

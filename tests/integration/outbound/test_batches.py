@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from services.ledger import sweep
+from services.ledger import pauses, sweep
 from services.ledger.operations import Operation
 from services.mapping import settings
-from services.outbound import batch_backlog
+from services.outbound import announcements, batch_backlog
+from services.refusals import Refusal
 from tests.support.crashes import strangers
 from tests.support.exporting import TENANT, Workbench, credit_note, invoice, payment, voided
 
@@ -287,6 +288,44 @@ def test_a_void_and_a_correction_while_nobody_knows(workbench: Workbench) -> Non
     assert (totals["INV-00"], totals["INV-01"], len(totals)) == (0, 600, 4)
 
 
+def test_a_stop_switch_of_a_kind_holds_its_documents_and_not_the_batch(workbench: Workbench) -> None:
+    """Credit notes are paused: theirs waits by itself for the switch, and the invoices go."""
+    ids = backlog(workbench, 3, size=4)
+    workbench.say("credit_note.finalized", credit_note("cn-1"), settle=False)
+    gather(workbench)
+    stop: dict[str, Any] = {"tenant": TENANT, "company_id": workbench.company_id, "actor": "operator"}
+    with workbench.fleet.transaction(TENANT) as connection:
+        pauses.pause(connection, "kind", reason="look into it", kind="export_credit_memo", **stop)
+    workbench.settle()
+    assert workbench.outcome("credit_note", "cn-1") == ("waiting", "pause")
+    arrived(workbench, ids)
+
+
+def test_a_command_that_was_under_way_finds_its_document_in_a_batch(workbench: Workbench) -> None:
+    """A worker that was late does nothing with it."""
+    ids = backlog(workbench, 4, size=4)
+    early = workbench.last("invoice", ids[0])
+    gather(workbench)
+    assert workbench.run(early).code == "waiting"
+    assert workbench.objects() == []
+    workbench.settle()
+    arrived(workbench, ids)
+
+
+def test_the_size_is_none_or_what_makes_a_call_worth_while(workbench: Workbench) -> None:
+    """0 or 2 to 25, for a tenant or a company, and its history says who set it."""
+    scope = settings.of_company(workbench.company_id)
+    with workbench.fleet.transaction(TENANT) as connection:
+        for wrong in (1, 26, -1, True, "25"):
+            with pytest.raises(Refusal, match="export_batch_size"):
+                settings.put(connection, TENANT, scope, "export_batch_size", wrong, actor="admin")
+        settings.put(connection, TENANT, settings.TENANT, "export_batch_size", 25, actor="admin")
+        settings.put(connection, TENANT, scope, "export_batch_size", 10, actor="admin")
+        assert settings.resolve(connection, TENANT, company_id=workbench.company_id).export_batch_size == 10
+        (entry,) = settings.history(connection, TENANT, scope, "export_batch_size")
+    assert (entry.actor, entry.details["after"]) == ("admin", 10)
+
+
 def test_a_void_before_the_call_takes_its_document_out(workbench: Workbench) -> None:
     """What was only put into a batch was not sent: the void cancels it, and the call carries the others."""
     ids = backlog(workbench, 4, size=4)
@@ -366,22 +405,46 @@ def test_a_throttled_batch_is_made_anew_from_what_is_known_then(workbench: Workb
     arrived(workbench, ids)
 
 
+def stumble(patched: pytest.MonkeyPatch, document_id: str) -> None:
+    """A mistake of ours: recording this one document fails."""
+    told = announcements.synced
+
+    def synced(connection: Any, operation: Operation, *facts: Any) -> None:
+        if operation.document_id == document_id:
+            raise RuntimeError("a mistake")
+        told(connection, operation, *facts)
+
+    patched.setattr(announcements, "synced", synced)
+
+
+def test_who_was_in_a_batch_looks_first_whatever_came_between(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stands in QuickBooks under the batch's request id, so that its own would make it again; even after a pause."""
+    workbench.prefer("SalesFormsPrefs", CustomTxnNumbers=False)
+    ids = backlog(workbench, 4, size=4)
+    with monkeypatch.context() as patched:
+        stumble(patched, "inv-02")
+        workbench.run(gather(workbench)[0])
+    assert workbench.outcome("invoice", "inv-02") == ("scheduled", "read_back")
+    stop: dict[str, Any] = {"tenant": TENANT, "company_id": workbench.company_id, "actor": "operator"}
+    with workbench.fleet.transaction(TENANT) as connection:
+        pauses.pause(connection, "company", reason="lunch", **stop)
+    workbench.settle()
+    assert workbench.outcome("invoice", "inv-02") == ("waiting", "pause")
+    with workbench.fleet.transaction(TENANT) as connection:
+        pauses.resume(connection, "company", **stop)
+    workbench.settle()
+    arrived(workbench, ids)
+
+
 def test_one_whose_recording_fails_holds_up_only_itself(
     workbench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A mistake of ours in one document: the others are recorded, and it is found again once that is mended."""
-    from services.outbound import announcements
-
     ids = backlog(workbench, 4, size=4)
-    told = announcements.synced
-
-    def stumble(connection: Any, operation: Operation, *facts: Any) -> None:
-        if operation.document_id == "inv-02":
-            raise RuntimeError("a mistake")
-        told(connection, operation, *facts)
-
     with monkeypatch.context() as patched:
-        patched.setattr(announcements, "synced", stumble)
+        stumble(patched, "inv-02")
         gather(workbench)
         workbench.settle()
     assert workbench.outcome("invoice", "inv-02") == ("failed", "internal_error")
