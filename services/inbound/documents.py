@@ -63,7 +63,10 @@ class CheckDocument(LocalHandler):
         if case.seen.raw is None:
             return self._gone(case, link, "deleted", [])
         found = _without_merges(case, link, differences.compare(link.snapshot, case.seen.raw))
-        if differences.is_void(case.seen.raw) and not differences.is_void(link.snapshot):
+        # An invoice over nothing looks void once its note says so; by us it was voided already.
+        if differences.is_void(case.seen.raw) and (
+            link.state == "voided" or not differences.is_void(link.snapshot)
+        ):
             return self._gone(case, link, "voided", found)
         if not any(one.owner == "billing" for one in found):
             links.put(connection, _refreshed(link, case, "voided" if link.state == "voided" else "synced"))
