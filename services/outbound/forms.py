@@ -30,6 +30,8 @@ Billed = InvoiceFinalized | InvoiceCorrected | InvoiceTaxRequested | CreditNoteF
 LONGEST_NUMBER = 21
 LONGEST_MEMO = 1000
 LONGEST_EMAIL = 100
+LONGEST_ADDRESS_LINE = 500
+_LONGEST_IN_ADDRESS = {"City": 255, "CountrySubDivisionCode": 255, "PostalCode": 30, "Country": 255}
 _EMAIL = re.compile(r"[^@\s,;]+@[^@\s,;]+\.[^@\s,;]+")
 
 
@@ -245,7 +247,7 @@ def defaults(books: Books) -> dict[str, Any]:
 
 
 def _address(address: Address) -> dict[str, str]:
-    fields = {
+    fields = {  # a text that is too long for its field is cut, and shows it
         "Line1": address.line1,
         "Line2": address.line2,
         "Line3": address.line3,
@@ -254,4 +256,8 @@ def _address(address: Address) -> dict[str, str]:
         "PostalCode": address.postal_code,
         "Country": address.country,
     }
-    return {name: value for name, value in fields.items() if value}
+    return {
+        name: lines.cut(value, _LONGEST_IN_ADDRESS.get(name, LONGEST_ADDRESS_LINE))
+        for name, value in fields.items()
+        if value
+    }

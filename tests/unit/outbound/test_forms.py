@@ -381,3 +381,16 @@ def test_a_memo_that_is_cut_shows_it() -> None:
     """QuickBooks takes 1000 characters of a message to the client."""
     body, _ = build(invoice(customer_memo="x" * 1001))
     assert body["CustomerMemo"] == {"value": "x" * 997 + "..."}
+
+
+def test_addresses_fit_their_fields() -> None:
+    """QuickBooks takes 500 characters of a line of an address and 30 of a postal code; what is cut shows it."""
+    address = {"line1": "x" * 501, "city": "y" * 256, "postal_code": "9" * 31, "country": "US"}
+    body, codes = build(invoice(client=INVOICE["client"] | {"billing_address": address}))
+    assert codes == []
+    assert body["BillAddr"] == {
+        "Line1": "x" * 497 + "...",
+        "City": "y" * 252 + "...",
+        "PostalCode": "9" * 27 + "...",
+        "Country": "US",
+    }
