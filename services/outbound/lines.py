@@ -6,6 +6,7 @@ https://developer.intuit.com/app/developer/qbo/docs/api/accounting/all-entities/
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 from messages.invoices import Document
@@ -174,7 +175,8 @@ def _class(
 def _sales_line(
     line: Line, sign: int, currency: str, item: Mapped, tax_code: str, class_id: str | None
 ) -> dict[str, Any]:
-    price = priced(line.quantity, line.unit_price * _price_sign(line, sign), sign * line.net_amount, currency)
+    quantity, unit_price = _signed(line, sign)
+    price = priced(quantity, unit_price, sign * line.net_amount, currency)
     description = f"{line.description} ({price.remark})" if price.remark else line.description
     detail: dict[str, Any] = {
         "ItemRef": {"value": item.external_id},
@@ -194,12 +196,14 @@ def _sales_line(
     }
 
 
-def _price_sign(line: Line, sign: int) -> int:
-    """Negate the price of a negated line, unless the quantity carries the minus already or the price did not."""
+def _signed(line: Line, sign: int) -> tuple[Decimal, Decimal]:
+    """Quantity and price whose product has the sign of the wire's amount; of a negated line the negative one turns."""
     product = line.quantity * line.unit_price
-    if product == 0 or line.net_amount == 0:
-        return 1
-    return 1 if (product > 0) == (sign * line.net_amount > 0) else -1
+    if product == 0 or line.net_amount == 0 or (product > 0) == (sign * line.net_amount > 0):
+        return line.quantity, line.unit_price
+    if line.quantity < 0:
+        return -line.quantity, line.unit_price
+    return line.quantity, -line.unit_price
 
 
 def cut(text: str, longest: int = LONGEST_DESCRIPTION) -> str:

@@ -139,3 +139,12 @@ def test_a_bookkeepers_memo_of_the_same_number_is_left_alone(workbench: Workbenc
     workbench.replay(workbench.last("credit_note", "cn-1"))
     assert workbench.outcome("credit_note", "cn-1") == ("succeeded", None)
     assert workbench.counters()["companies"][REALM]["creates"] == {"CreditMemo": 1}
+
+
+def test_a_credited_quantity_is_positive_in_quickbooks(workbench: Workbench) -> None:
+    """Two pieces taken back at 40 are two pieces at 40 on a credit memo, however billing writes the minus."""
+    line = copy.deepcopy(LINE) | {"quantity": "-2", "unit_price": "40.00", "net_amount": -8000}
+    workbench.say("credit_note.finalized", credit_note("cn-1", lines=[line]))
+    (memo,) = workbench.objects("CreditMemo")
+    detail = memo["Line"][0]["SalesItemLineDetail"]
+    assert (memo["Line"][0]["Amount"], detail["Qty"], detail["UnitPrice"]) == (80.0, 2, 40.0)
