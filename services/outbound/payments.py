@@ -50,7 +50,7 @@ def build(
         "TxnDate": dated.isoformat(),
         "TotalAmt": to_decimal(payment.amount, payment.currency),
         **forms.currency(payment, books, findings),
-        "Line": allocations.lines(amounts),
+        **({"Line": allocations.lines(amounts)} if amounts else {}),  # without any, all of it is unapplied
         **_deposit(payment, books, findings),
         "PrivateNote": marker.note(mark, *_remarks(payment), remark),
     }

@@ -75,3 +75,8 @@ def test_amount_and_reference(amount: int, reference: str) -> None:
     assert whole or (
         body["PaymentRefNum"].endswith("...") and f"Reference: {reference}" in body["PrivateNote"]
     )
+
+
+def test_money_on_no_invoice_names_no_lines() -> None:
+    """Left out, the lines say that all of it is unapplied; an empty list is no list of invoices."""
+    assert "Line" not in built()
