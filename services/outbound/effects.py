@@ -53,7 +53,7 @@ def _form(kind: str, state: str = "finalized", lane: Lane = Lane.NORMAL) -> Rule
             company_id=company_id,
             company_condition=condition,
             lane=lane,
-            supersedes=frozenset({kind, "compute_tax"}),
+            supersedes=frozenset({kind, "compute_tax", "change_due_date"}),
         )
         note = {"number": document.number, "total": document.total, "currency": document.currency}
         return Effect(described, [plan], note)
@@ -89,7 +89,7 @@ def _void(kind: str, export: str) -> Rule:
             company_id=company_id,
             company_condition=condition,
             payload={"date": voided.date.isoformat()},
-            supersedes=frozenset({export, kind, "compute_tax", "change_due_date"}),
+            supersedes=frozenset({export, kind, "compute_tax", "change_due_date", "write_off"}),
         )
         note = {"date": voided.date.isoformat(), "reason": voided.reason}
         return Effect(Description(state="voided"), [plan], note)
@@ -174,7 +174,9 @@ def _credit(kind: str, state: str, supersedes: str) -> Rule:
             data=applied.plain(),
         )
         if applied.source_kind not in applications.SOURCES:
-            return _by_hand(connection, tenant, applied, described)
+            # What is taken back need not be entered any more.
+            taken_back = frozenset({"unsupported"} if isinstance(applied, CreditUnapplied) else ())
+            return _by_hand(connection, tenant, applied, described, supersedes=taken_back)
         involved = applications.involved(applied)
         own: Reference = ("credit_application", applied.application_id)
         company_id, condition = _home(connection, tenant, [own, *involved], "")
@@ -214,6 +216,7 @@ def _by_hand(
     described: Description | None = None,
     kind: str = "unsupported",
     involved: Sequence[Reference] = (),
+    supersedes: frozenset[str] = frozenset(),
 ) -> Effect:
     """An operation that fails at once, with the recipe, so that a person does it; some do it if a setting says so."""
     company_id, condition = _home(connection, tenant, [data.key, *_about(data)], "")
@@ -228,6 +231,7 @@ def _by_hand(
             "about": _listed(_about(data)),
             "involves": _listed(involved),
         },
+        supersedes=supersedes,
     )
     return Effect(described or Description(), [plan])
 

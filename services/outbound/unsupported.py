@@ -22,7 +22,7 @@ RECIPES: Final[Mapping[str, str]] = {
     "and apply it to the invoice.",
     "CreditApplied": "Enter a credit memo in QuickBooks dated {date} over {amount} on the item you use for such "
     "credit, and apply it to the invoice.",
-    "CreditUnapplied": "Un-apply and delete the credit memo of {amount} that was entered for this in QuickBooks.",
+    "CreditUnapplied": "Un-apply and delete the credit memo of {amount} in QuickBooks, if one was entered for this.",
     "CreditExpired": "Enter a journal entry in QuickBooks dated {date} that takes {amount} of the customer's open "
     "credit to other income.",
     "PaymentReallocated": "Move the payment in QuickBooks to the invoices named in the details.",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import simplejson
 
-from tests.support.exporting import LINE, Workbench, invoice
+from tests.support.exporting import ACTOR, LINE, Workbench, invoice
 
 
 def two_lines(second: int = 5000) -> dict[str, Any]:
@@ -164,3 +164,18 @@ def test_a_lost_answer_of_a_correction_whose_request_id_was_forgotten(workbench:
     link = workbench.link("invoice", "inv-1")
     assert link is not None
     assert (workbench.objects()[0]["SyncToken"], link.sync_token) == ("1", "1")
+
+
+def test_a_correction_takes_the_place_of_a_due_date_that_could_not_be_changed(workbench: Workbench) -> None:
+    """It carries the due date too: nobody has to mend a change that is overtaken."""
+    workbench.say("invoice.finalized", invoice("inv-1"))
+    workbench.prefer("AccountingInfoPrefs", BookCloseDate="2026-10-31")
+    moved = {"id": "inv-1", "date": "2026-12-24", "reason": "agreed", "actor": ACTOR}
+    workbench.say("invoice.due_date_changed", moved)
+    assert workbench.last("invoice", "inv-1").state == "failed"
+    workbench.prefer("AccountingInfoPrefs", BookCloseDate=None)
+    workbench.know("AccountingInfoPrefs", BookCloseDate=None)
+    workbench.say("invoice.corrected", invoice("inv-1", due_date="2026-12-27", **two_lines()))
+    (changed,) = workbench.objects()
+    assert (changed["DueDate"], changed["TotalAmt"]) == ("2026-12-27", 185.0)
+    assert workbench.exceptions() == []

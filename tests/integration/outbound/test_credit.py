@@ -139,6 +139,18 @@ def test_sources_that_quickbooks_does_not_know_are_an_exception_at_once(
     assert workbench.objects("Payment") == []
 
 
+@pytest.mark.parametrize("source", ["direct_grant", "project_deposit"])
+def test_what_is_taken_back_of_them_asks_at_once_too(workbench: Workbench, source: str) -> None:
+    """The recipe of the application leaves the list, that of its end takes its place; nothing waits in silence."""
+    documents(workbench)
+    data = applied("app-1", "grant-1", "inv-1", 5000, source_kind=source)
+    workbench.say("credit.applied", data)
+    workbench.say("credit.unapplied", data)
+    assert workbench.outcome("credit_application", "app-1") == ("failed", "unsupported_effect")
+    (exception,) = workbench.exceptions()
+    assert "if one was entered" in exception.fix
+
+
 def test_an_application_taken_back_is_deleted(workbench: Workbench) -> None:
     """Both documents are open again, as if it had never been; nothing is read."""
     invoice_id, memo_id = documents(workbench)

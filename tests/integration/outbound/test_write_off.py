@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.exporting import ACTOR, Workbench, invoice, payment, shares
+from tests.support.exporting import ACTOR, Workbench, invoice, payment, shares, voided
 
 
 def written_off(document_id: str = "inv-1", amount: int = 13500, **changes: Any) -> dict[str, Any]:
@@ -118,3 +118,13 @@ def test_a_recipe_never_waits(workbench: Workbench) -> None:
     workbench.set("auto_sync", False, "tenant")
     workbench.say("invoice.written_off", written_off())
     assert workbench.outcome("invoice", "inv-1") == ("failed", "unsupported_effect")
+
+
+def test_a_void_makes_the_recipe_pointless(workbench: Workbench) -> None:
+    """What is voided need not be written off: the void goes through, and the recipe leaves the list."""
+    workbench.say("invoice.finalized", invoice("inv-1"))
+    workbench.say("invoice.written_off", written_off())
+    workbench.say("invoice.voided", voided("inv-1"))
+    assert workbench.outcome("invoice", "inv-1") == ("succeeded", None)
+    assert workbench.object("Invoice", workbench.objects()[0]["Id"])["TotalAmt"] == 0
+    assert workbench.exceptions() == []
