@@ -34,7 +34,9 @@ def pair(
             found = there.get(form.target)
             if found is None and not form.live and form.state != "placeholder":
                 continue  # void in the PSA, gone in QuickBooks
-            yield _compared(form, found, books, parents, realm_id), found
+            item = _compared(form, found, books, parents, realm_id)
+            _offset(item, form, found, books, there)
+            yield item, found
             continue
         if not form.live:
             continue  # voided before it was exported, or only referred to
@@ -103,6 +105,56 @@ def written_off(
         elif one.date is not None and found.date != one.date:
             item.differences = (Difference("date", str(one.date), str(found.date)),)
         yield item, found
+
+
+def offsets(
+    books: Books, there: Mapping[Target, There], realm_id: str
+) -> Iterator[tuple[Item, There | None]]:
+    """An item for what offsets each void in a closed period; the PSA has no document for it."""
+    for one in books.offsets.values():
+        made, voided = there.get(one.made), there.get(one.voided)
+        if made is None or made.void:
+            continue  # the void itself is what differs then
+        kind = "credit_note" if made.entity == "CreditMemo" else "invoice"
+        subject = "quickbooks_credit_memo" if made.entity == "CreditMemo" else "quickbooks_invoice"
+        item = Item(
+            key=f"{one.kind}/{one.id}/offset",
+            kind=kind,
+            currency=made.currency,
+            billing=Side(one.id, None, made.date, 0, legs=(Leg(0),)),
+            quickbooks=side(made),
+            target=one.made,
+            customer=made.customer,
+            name=made.customer_name or "",
+            about=((one.kind, one.id), (subject, f"{realm_id}/{made.id}")),
+        )
+        if _nothing(voided, made):
+            item.settle("accepted", f"offsets {one.kind} {one.id}, which was voided in a closed period")
+        else:
+            ours, theirs = money(0, made.currency), made.unreadable or money(made.amount, made.currency)
+            item.differences = (Difference("total", ours, theirs),)
+        yield item, made
+
+
+def _offset(item: Item, form: Here, found: There | None, books: Books, there: Mapping[Target, There]) -> None:
+    """A void whose document still stands in its closed period, and which another one offsets."""
+    one = books.offsets.get(form.target) if form.target is not None and not form.live else None
+    made = there.get(one.made) if one is not None else None
+    if found is not None and made is not None and _nothing(found, made):
+        item.differences = ()
+        item.settle(
+            "accepted",
+            f"voided in the PSA when its period was closed; {made.entity} {made.number or made.id} of {made.date} "
+            "offsets it, as somebody decided",
+        )
+
+
+def _nothing(voided: There | None, made: There) -> bool:
+    """Whether a document and what offsets it come to nothing together."""
+    if voided is None or voided.void or made.void or voided.unreadable or made.unreadable:
+        return False
+    same = (voided.customer, voided.currency) == (made.customer, made.currency)
+    return same and voided.amount + made.amount == 0
 
 
 def side(one: There) -> Side:

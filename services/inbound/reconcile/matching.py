@@ -25,6 +25,7 @@ def match(
     pairs: list[tuple[Item, There | None]] = [
         *documents.pair(books, there, parents, realm_id),
         *documents.written_off(books, there, realm_id),
+        *documents.offsets(books, there, realm_id),
         *payments.pair(books, there, parents, realm_id),
     ]
     claimed = {item.target for item, _ in pairs if item.quickbooks is not None and item.target is not None}

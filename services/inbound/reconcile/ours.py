@@ -16,6 +16,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from messages.money import to_minor
 from services.connections.companies import Company
 from services.inbound.reconcile.reading import Target
 
@@ -103,6 +104,22 @@ _BY_HAND = text(
 )
 
 
+# Voids in a closed period: what offsets the document in the open one, and the payment of zero that ties the two.
+_OFFSETS = text(
+    """SELECT left(m.kind, -length('_offset')) AS kind, m.document_id AS id, v.external_type AS voided_type,
+              v.external_id AS voided_id, m.external_type AS made_type, m.external_id AS made_id, m.currency,
+              CASE WHEN p.state IN ('synced', 'drift') THEN p.external_id END AS payment_id,
+              p.snapshot #>> '{Line,0,Amount}' AS tied
+         FROM link m
+         JOIN link v ON v.company_id = m.company_id AND v.document_id = m.document_id
+                    AND v.kind || '_offset' = m.kind
+         LEFT JOIN link p ON p.company_id = m.company_id AND p.document_id = m.document_id
+                         AND p.kind = m.kind || '_application'
+        WHERE m.tenant_id = :tenant AND m.company_id = :company
+          AND m.kind IN ('invoice_offset', 'credit_note_offset')"""
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Here:
     """A document, payment or application of credit. `total` in minor units as the PSA writes it (credit notes are
@@ -180,7 +197,9 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """Credit that is applied in QuickBooks without a document of the PSA's: as it was told, or written off by us."""
+    """Credit that is applied in QuickBooks without a document of the PSA's: as it was told, or made by us, to write
+    an invoice off or to offset a void.
+    """
 
     payment_id: str
     credit: Target
@@ -211,6 +230,16 @@ class ByHand:
     memo: Target | None
 
 
+@dataclass(frozen=True, slots=True)
+class Offset:
+    """A void in a closed period, carried out by a document in the open one: `made` offsets `voided`."""
+
+    kind: str
+    id: str
+    voided: Target
+    made: Target
+
+
 @dataclass(slots=True)
 class Books:
     """The PSA's side of one company. `customers` are QuickBooks' ids by (kind, our id, variant)."""
@@ -221,6 +250,7 @@ class Books:
     customers: dict[tuple[str, str, str], str] = field(default_factory=dict)
     drafts: set[Target] = field(default_factory=set)
     by_hand: list[ByHand] = field(default_factory=list)
+    offsets: dict[Target, Offset] = field(default_factory=dict)  # by what is voided
 
     @property
     def mapped(self) -> set[str]:
@@ -255,6 +285,13 @@ def load(connection: Connection, company: Company) -> Books:
         if step.memo is not None and row.payment_state in LIVE and row.invoice is not None:
             use = Applied(row.payment_id, step.memo, ("Invoice", row.invoice), abs(step.amount))
             credits_[use.payment_id].append(use)
+    for row in connection.execute(_OFFSETS, values):
+        voided, made = (row.voided_type, row.voided_id), (row.made_type, row.made_id)
+        books.offsets[voided] = Offset(row.kind, row.id, voided, made)
+        if row.payment_id is not None:
+            credit, invoice = sorted((voided, made))
+            tied = to_minor(Decimal(row.tied), row.currency or company.home_currency or "USD")
+            credits_[row.payment_id].append(Applied(row.payment_id, credit, invoice, tied))
     books.credits = dict(credits_)
     return books
 

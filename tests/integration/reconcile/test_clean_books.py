@@ -235,6 +235,39 @@ def test_a_document_redated_for_closed_books_is_accepted(books: ReconcileBench) 
     assert made.totals.difference == 0
 
 
+def test_a_void_that_is_offset_in_the_open_period_is_accepted(books: ReconcileBench) -> None:
+    """Invoice and memo stand in their own periods and come to nothing; a change of either is an alarm."""
+    books.prefer("SalesFormsPrefs", AutoApplyCredit=False)
+    books.invoice("inv-1", 10000)
+    books.say("credit_note.finalized", credit_note("cn-1", net=-4000))
+    books.bookkeeper("close-books", through="2026-10-31")
+    books.prefer("AccountingInfoPrefs", BookCloseDate="2026-10-31")
+    books.say("invoice.voided", voided("inv-1", date="2026-11-06"))
+    books.say("credit_note.voided", voided("cn-1", date="2026-11-06"))
+    assert books.clean().counts["open_exceptions"] == 2
+    for kind, document_id in (("invoice", "inv-1"), ("credit_note", "cn-1")):
+        books.decide(books.last(kind, document_id), "offset")
+    for _ in range(2):  # before the feed shows what we made, and after
+        made = books.clean()
+        assert sorted(keys(made.listed("accepted"))) == [
+            "credit_note/cn-1",
+            "credit_note/cn-1/offset",
+            "invoice/inv-1",
+            "invoice/inv-1/offset",
+        ]
+        assert (made.counts["matched"], made.totals.ours, made.totals.quickbooks) == (2, 0, 0)
+        books.poll()
+        assert (books.exceptions(), books.told("credit.applied_in_quickbooks")) == ([], [])
+    link = books.link("invoice_offset", "inv-1")
+    assert link is not None
+    october = books.clean(Period.of("2026-10"))
+    assert october.totals.difference == 10000 - 4000
+    changes = {"Line": [books.line(101)]}
+    books.bookkeeper("edit", entity="CreditMemo", id=link.external_id, changes=changes)
+    changed = {item.target for item in books.statement().listed("unexplained")}
+    assert {("CreditMemo", link.external_id), ("Invoice", books.external("invoice", "inv-1"))} <= changed
+
+
 def test_by_hand_effects_follow_their_exceptions(books: ReconcileBench) -> None:
     """A write-off takes off the PSA's receivables at once; in QuickBooks somebody enters it, and says so."""
     books.invoice("inv-1", 10000)
