@@ -101,7 +101,10 @@ class Dispatcher:
                 stop.wait(REST)
 
     def round(self, leadership: Leadership) -> int:
-        """Send one batch of what is due; returns how many the broker confirmed."""
+        """Send one batch of what is due; returns how many the broker confirmed.
+
+        Raises `BrokerUnavailable` when it took none of them, as from a full queue: asking again at once is in vain.
+        """
         with leadership.transaction(plan_once=True) as connection:
             due = dispatch.due(connection, in_flight=self.in_flight, limit=BATCH)
         if not due:
@@ -116,6 +119,8 @@ class Dispatcher:
                 dispatch.sent(connection, confirmed, resend=self.resend)
             for command in confirmed:
                 SENT.labels(command.queue).inc()
+        if not confirmed:
+            raise BrokerUnavailable("none of the commands that are due were taken; their queues may be full")
         return len(confirmed)
 
     def batch_backlog(self, leadership: Leadership) -> int:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from deploy.local import PostgresqlServer, RabbitmqNode
+from services.cli.chaos import crowd
+from services.cli.chaos.ear import Ear
 from tests.support.command import RunCli
 from tests.support.fleet import FleetOfProcesses, Party, fleet_of_processes
 from tests.support.sandbox import Sandbox
@@ -137,6 +139,19 @@ def test_database_sigkill(doomed: FleetOfProcesses, database_server: PostgresqlS
     database_server.start(dies_with_parent=True)
     doomed.eventually(lambda: bool(doomed.crew.said("workers", "gate_open")), "workers go on")
     database_server.kill()
+    go_on(doomed, party, database_server)
+
+
+def test_exhausted_connections(doomed: FleetOfProcesses, database_server: PostgresqlServer) -> None:
+    """PostgreSQL has no connection left for anybody for a while: work waits for it, and no message is blamed."""
+    party = doomed.join()
+    begin(doomed, party)
+    log = Ear(database_server.log)
+    with crowd.postgresql_full(database_server.url) as ours:
+        doomed.eventually(
+            lambda: bool(doomed.crew.said("workers", "gate_shut")), "workers hold what they have"
+        )
+        doomed.eventually(lambda: log.count("too many clients") >= ours + 5, "the fleet is refused")
     go_on(doomed, party, database_server)
 
 

@@ -28,11 +28,11 @@ def postgresql_full(database_url: str) -> Iterator[int]:
     """
     taken: list[psycopg.Connection[Any]] = []
     try:
-        _fill(taken, database_url)
+        refused = _fill(taken, database_url)
         with contextlib.suppress(psycopg.Error):  # the server may be killed at any time
             taken[0].execute(_OUST)
-        _fill(taken, database_url)
-        yield 2
+        refused += _fill(taken, database_url)
+        yield refused
     finally:
         for one in taken:
             one.close()
@@ -47,12 +47,15 @@ def _answers(database_url: str) -> bool:
     return True
 
 
-def _fill(taken: list[psycopg.Connection[Any]], database_url: str) -> None:
-    with contextlib.suppress(psycopg.OperationalError):
-        while True:
+def _fill(taken: list[psycopg.Connection[Any]], database_url: str) -> int:
+    """Connect until refused; returns how often that was."""
+    while True:
+        try:
             taken.append(
                 psycopg.connect(database_url, autocommit=True, application_name=_NAME, connect_timeout=5)
             )
+        except psycopg.OperationalError:
+            return 1
 
 
 @contextmanager
