@@ -75,6 +75,8 @@ class ExportForm(OutboundHandler):
                 "prepayment", "a prepayment invoice is not exported; its payment is, as unapplied credit"
             )
         if not billed.lines:
+            if dossier.live and dossier.link is not None and dossier.link.total:
+                return Fail(troubles.emptied(dossier))
             return Skip("no_lines", "the document has no lines, and QuickBooks keeps no empty ones")
         link, carried = dossier.link, unlinked.carried(dossier)
         if carried is not None:

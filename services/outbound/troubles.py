@@ -57,6 +57,24 @@ def number_in_use(operation: Operation, form: Form, found: Mapping[str, Any]) ->
     )
 
 
+def emptied(dossier: Dossier) -> Problem:
+    """A correction left nothing of what QuickBooks still has whole."""
+    assert dossier.link is not None
+    document, link = dossier.document, dossier.link
+    return Problem(
+        type=EXPORT_ERROR,
+        code="emptied",
+        cause=f"emptied:{document.kind}:{document.document_id}",
+        title=f"{words.title(document)} has no lines any more",
+        happened=f"Billing corrected it to nothing, and QuickBooks still has {link.external_type} {link.external_id} "
+        f"over {link.total} {document.currency}.",
+        why="QuickBooks keeps no document without lines, so it stands there as it was.",
+        fix="Void it in billing: the void is carried out in QuickBooks. Or correct it to a line over 0.",
+        details={"quickbooks_id": link.external_id, "quickbooks_total": str(link.total)},
+        **words.facts(document),
+    )
+
+
 def not_there(dossier: Dossier, form: Form) -> Problem:
     """A change of something that was voided or deleted in QuickBooks."""
     document = dossier.document

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import simplejson
 
-from tests.support.exporting import ACTOR, LINE, Workbench, invoice
+from tests.support.exporting import ACTOR, LINE, Workbench, invoice, voided
 
 
 def two_lines(second: int = 5000) -> dict[str, Any]:
@@ -178,4 +178,18 @@ def test_a_correction_takes_the_place_of_a_due_date_that_could_not_be_changed(wo
     workbench.say("invoice.corrected", invoice("inv-1", due_date="2026-12-27", **two_lines()))
     (changed,) = workbench.objects()
     assert (changed["DueDate"], changed["TotalAmt"]) == ("2026-12-27", 185.0)
+    assert workbench.exceptions() == []
+
+
+def test_a_correction_to_nothing_is_never_silent(workbench: Workbench) -> None:
+    """QuickBooks cannot keep an invoice without lines and still has its money: a person is asked, a void settles it."""
+    workbench.say("invoice.finalized", invoice("inv-1"))
+    workbench.say("invoice.corrected", invoice("inv-1", lines=[], subtotal=0, total=0))
+    assert workbench.outcome("invoice", "inv-1") == ("failed", "emptied")
+    (asked,) = workbench.exceptions()
+    assert "over 135.00 USD" in asked.happened
+    assert "Void it in billing" in asked.fix
+    workbench.say("invoice.voided", voided("inv-1"))
+    assert workbench.outcome("invoice", "inv-1") == ("succeeded", None)
+    assert workbench.objects()[0]["TotalAmt"] == 0
     assert workbench.exceptions() == []
