@@ -39,7 +39,7 @@ _LONGEST_PAUSE: Final = 5.0
 
 # Order is in the indexes: with these plans a claim reads the rows it returns and no others, whatever the statistics
 # say. A relay that is stopped in the middle of a batch gives its locks back after half a minute.
-_OPTIONS: Final = " ".join(
+OPTIONS: Final = " ".join(
     f"-c {name}={value}"
     for name, value in {
         "role": "algasync_fleet",
@@ -98,7 +98,7 @@ class Relay:
     def _connect(self) -> Connection:
         return psycopg.connect(
             make_conninfo(
-                self._database_url, options=_OPTIONS, application_name="algasync relay", connect_timeout=5
+                self._database_url, options=OPTIONS, application_name="algasync relay", connect_timeout=5
             )
         )
 
