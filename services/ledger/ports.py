@@ -133,11 +133,13 @@ class Found:
     """Result of asking QuickBooks whether an unknown outcome happened.
 
     `reply` is the full match to adopt; `problem` says why a person must look (something similar is not ours, or
-    ours was deleted meanwhile); neither: it is not there, and the stored call may be made again.
+    ours was changed meanwhile); neither: it is not there, and the stored call may be made again. `altered`: the problem
+    is with what the call made, so that it has taken effect all the same, and is asked about again on a retry.
     """
 
     reply: Reply | None = None
     problem: Problem | None = None
+    altered: bool = False
 
 
 class Look(Protocol):

@@ -1,7 +1,8 @@
 """Running one operation: take, call, record. The one path every kind of operation goes through.
 
 No transaction is open during the call. Whatever happens in between, the ledger can tell: an intent without a
-recorded answer is an unknown outcome, resolved by making the same call under the same `requestid`, or by asking.
+recorded answer is an unknown outcome, resolved by asking what is there, and where nothing is by making the same call
+under the same `requestid`: the one finds what QuickBooks has done, the other what it is still doing.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from services.database import Database
 from services.database.engine import ALL_TENANTS
 from services.ledger import operations, record
 from services.ledger.operations import Operation
-from services.ledger.ports import Clients, Desk, Handler, Look, Problem
+from services.ledger.ports import Clients, Desk, Found, Handler, Look, Problem
 from services.ledger.take import Ended, Raced, Taken, fail, take
 from services.quickbooks import batch, calls
 from services.quickbooks.call import Call
@@ -160,9 +161,10 @@ class Runner:
             adopted = False
             reply: Reply | None = None
             if taken.read_back:
-                found = handler.find(operation, look)
+                found = _find(handler, operation, look)
                 if found.problem is not None:
-                    return self._failed(operation, found.problem, outcome="refused")
+                    outcome = "unknown" if unsure and found.altered else "refused"
+                    return self._failed(operation, found.problem, outcome=outcome)
                 reply, adopted = found.reply, found.reply is not None
             if reply is None:
                 reply = self._clients.execute(operation.company_id, taken.call)
@@ -177,7 +179,7 @@ class Runner:
                 # The first try may have taken effect all the same: ask before believing this answer.
                 after = timedelta(seconds=taken.call.lingers)
                 return self._again(operation, refusal, "read_back", "unknown", after)
-            return self._refused(operation, handler, refusal, look)
+            return self._refused(operation, handler, refusal, look, unsure=unsure)
         except QuickBooksError as error:
             return self._troubled(operation, error, unsure=unsure)
         settled = reply
@@ -197,20 +199,26 @@ class Runner:
         log.info("operation_succeeded", intuit_tid=reply.intuit_tid, adopted=adopted)
         return Verdict(False, "succeeded", "")
 
-    def _refused(self, operation: Operation, handler: Handler, refusal: Refused, look: Look) -> Verdict:
-        """A definite no: passes by itself, is explained by what QuickBooks has now, or needs a person."""
+    def _refused(
+        self, operation: Operation, handler: Handler, refusal: Refused, look: Look, *, unsure: bool
+    ) -> Verdict:
+        """A definite no: passes by itself, is explained by what QuickBooks has now, or needs a person.
+
+        `unsure`: an earlier try may have taken effect, and may be what this one is refused for.
+        """
         assert operation.company_id is not None
+        unsent = "unknown" if unsure else "unsent"
         kind, stale = refusal.fault.kind, refusal.fault.code == STALE
         log.warning("call_refused", said=str(refusal), intuit_tid=refusal.intuit_tid)
         if kind == "auth":
-            return self._disconnected(operation, refusal, outcome="unsent")
+            return self._disconnected(operation, refusal, outcome=unsent)
         if kind == "blocked":
             self._clients.pause(operation.company_id, COMPANY_REST, refusal.fault.label)
         if kind in {"transient", "throttle", "blocked"} and not stale:
             return self._again(
-                operation, refusal, refusal.fault.label, "unsent", record.backoff(operation.tries)
+                operation, refusal, refusal.fault.label, unsent, record.backoff(operation.tries)
             )
-        if operation.tries + 1 < record.MAX_TRIES and (stale or operation.seen is None):
+        if operation.tries + 1 < record.MAX_TRIES and (stale or unsure or operation.seen is None):
             try:
                 seen = handler.inspect(operation, refusal, look)
             except QuickBooksError as error:
@@ -307,6 +315,16 @@ class Runner:
 
 class _Gone(Exception):
     """What a call made is not there any more."""
+
+
+def _find(handler: Handler, operation: Operation, look: Look) -> Found:
+    """Ask whether the call took effect. A question that is refused leaves that as unknown as it was."""
+    try:
+        return handler.find(operation, look)
+    except Refused as refusal:
+        if refusal.fault.kind in {"auth", "blocked", "throttle", "transient"}:
+            raise  # it says nothing of the question, and is no answer to the call either
+        raise UnknownOutcome(str(refusal), intuit_tid=refusal.intuit_tid) from refusal
 
 
 def _as_it_stands(reply: Reply, look: Look) -> Reply:

@@ -193,8 +193,9 @@ def take(
                 connection, operation, State.SCHEDULED, "read_back", said, timedelta(seconds=stored.lingers)
             )
             return Ended("read_back", said)
-        # In a batch it was sent under the batch's request id, of which its own knows nothing.
-        read_back = old or operation.reason_code == "read_back" or "batch" in operation.payload
+        # A change is guarded by its SyncToken; a create by nothing, once QuickBooks has forgotten the request id, or
+        # where it went in a batch under another one.
+        read_back = old or stored.operation == "create" or operation.reason_code == "read_back"
         return _start(connection, operation, stored, clients, lease, read_back=read_back, unsure=True)
     requestid = request_id(operation, operation.generation)
     prepared = handler.prepare(connection, operation, requestid)

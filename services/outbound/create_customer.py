@@ -15,14 +15,14 @@ from sqlalchemy import Connection, text
 from messages.clients import Client
 from services.exceptions import causes
 from services.ledger.operations import Operation
-from services.ledger.ports import Adopt, Fail, Found, Look, Prepared, Problem, Send, Settled, Skip
+from services.ledger.ports import Adopt, Fail, Look, Prepared, Problem, Send, Settled, Skip
 from services.mapping import mappings
 from services.mapping.mappings import Key, lookup
 from services.outbound import books as books_
 from services.outbound import customers, forms, new_customers
 from services.outbound.books import Books
 from services.outbound.findings import EXPORT_ERROR
-from services.outbound.handler import OutboundHandler, as_answer, sent
+from services.outbound.handler import OutboundHandler, sent
 from services.quickbooks import calls, query
 from services.quickbooks.entities import Customer
 from services.quickbooks.errors import Refused
@@ -96,15 +96,6 @@ class CreateCustomer(OutboundHandler):
         if refusal.fault.code != NAME_IN_USE:
             return None
         return {"customers": _named(look, sent(operation)["DisplayName"])[1]}
-
-    def find(self, operation: Operation, look: Look) -> Found:
-        """Names are unique, so the lost call took effect if somebody has the name who looks like ours."""
-        wire = sent(operation)
-        reply, rows = _named(look, wire["DisplayName"])
-        for raw in rows:
-            if raw.get("CompanyName") == wire["CompanyName"] and raw.get("Active") is not False:
-                return Found(reply=as_answer(operation, reply, raw))
-        return Found()
 
 
 def _key(operation: Operation) -> Key:

@@ -253,6 +253,9 @@ class ExportForm(OutboundHandler):
             if self.is_ours(raw, wire):
                 return Found(reply=as_answer(operation, reply, raw))
         others = [raw for raw in candidates if not self._was_ours(raw, wire)]
+        if others and bears(others[0].get("PrivateNote"), _mark(wire)):
+            problem = troubles.altered(operation, self._form.entity, others[0], totals.asked_for(wire))
+            return Found(problem=problem, altered=True)
         if others:
             return Found(problem=troubles.number_in_use(operation, self._form, others[0]))
         return Found()
@@ -279,18 +282,18 @@ class ExportForm(OutboundHandler):
             and found.customer_ref.value == wire["CustomerRef"]["value"]
             and found.txn_date == datetime.date.fromisoformat(wire["TxnDate"])
             and totals.asked_for(wire) in {None, found.total_amt}
-            and bears(found.private_note, wire["PrivateNote"].rsplit(" ", 1)[-1])
+            and bears(found.private_note, _mark(wire))
         )
 
     def _was_ours(self, raw: Mapping[str, Any], wire: Mapping[str, Any]) -> bool:
         """Whether it is what we made of the same document before, and somebody voided since."""
         found = _TYPES[self._form.entity].model_validate(raw)
         note = found.private_note or ""
-        return (
-            not found.total_amt
-            and note.lower().startswith("void")
-            and bears(note, wire["PrivateNote"].rsplit(" ", 1)[-1])
-        )
+        return not found.total_amt and note.lower().startswith("void") and bears(note, _mark(wire))
+
+
+def _mark(wire: Mapping[str, Any]) -> str:
+    return str(wire["PrivateNote"].rsplit(" ", 1)[-1])
 
 
 EXPORT_INVOICE = ExportForm("export_invoice", INVOICE)

@@ -11,8 +11,7 @@ from services.ledger.documents import Document
 from services.ledger.links import Link
 from services.ledger.operations import Operation
 from services.ledger.ports import Found, Look, Problem
-from services.outbound import allocations, words
-from services.outbound.findings import EXPORT_ERROR
+from services.outbound import allocations, troubles, words
 from services.outbound.handler import OutboundHandler, as_answer, sent
 from services.outbound.marker import bears
 from services.quickbooks import calls, query
@@ -53,7 +52,9 @@ def found(operation: Operation, look: Look) -> Found:
     for raw in ours:
         if Decimal(raw["TotalAmt"]) == wire["TotalAmt"]:
             return Found(reply=as_answer(operation, reply, raw))
-    return Found(problem=_altered(operation, ours[0], wire)) if ours else Found()
+    if not ours:
+        return Found()
+    return Found(problem=troubles.altered(operation, "Payment", ours[0], wire["TotalAmt"]), altered=True)
 
 
 def link_of(operation: Operation, document: Document, reply: Reply) -> Link:
@@ -99,17 +100,4 @@ def landed_elsewhere(document: Document, wire: Mapping[str, Any], raw: Mapping[s
         fix="Open the payment in QuickBooks and apply it to the documents it belongs to, then close this item.",
         details={"quickbooks_id": str(raw["Id"]), "unapplied": str(unapplied)},
         **words.facts(document),
-    )
-
-
-def _altered(operation: Operation, raw: Mapping[str, Any], wire: Mapping[str, Any]) -> Problem:
-    return Problem(
-        type=EXPORT_ERROR,
-        code="altered_payment",
-        cause=f"altered_payment:{operation.document_kind}:{operation.document_id}",
-        title=f"Payment {raw['Id']} in QuickBooks was ours and has another amount now",
-        happened=f"We made it over {wire['TotalAmt']} and lost the answer; by now it is over {raw['TotalAmt']}.",
-        why="Somebody changed or voided it, and making it again would double the money.",
-        fix="Compare both. Correct the payment in QuickBooks and retry, or discard this item with a note.",
-        details={"quickbooks_id": str(raw["Id"])},
     )

@@ -29,6 +29,7 @@ from services.outbound import (
     forms,
     marker,
     payment_maker,
+    troubles,
     unlinked,
     unsupported,
     voids,
@@ -181,7 +182,7 @@ class ReturnMoney(OutboundHandler):
         )
 
     def find(self, operation: Operation, look: Look) -> Found:
-        """Look among the expenses of that day for our marker."""
+        """Look among the expenses of that day for our marker; the amount must agree too."""
         wire = sent(operation)
         if "Id" in wire:
             return Found()
@@ -191,7 +192,10 @@ class ReturnMoney(OutboundHandler):
         mark = wire["PrivateNote"].rsplit(" ", 1)[-1]
         for raw in reply.data["QueryResponse"].get("Purchase") or ():
             if marker.bears(raw.get("PrivateNote"), mark):
-                return Found(reply=as_answer(operation, reply, raw))
+                asked = sum((Decimal(str(line["Amount"])) for line in wire["Line"]), Decimal(0))
+                if Decimal(str(raw["TotalAmt"])) == asked:
+                    return Found(reply=as_answer(operation, reply, raw))
+                return Found(problem=troubles.altered(operation, "Purchase", raw, asked), altered=True)
         return Found()
 
 

@@ -75,6 +75,22 @@ def emptied(dossier: Dossier) -> Problem:
     )
 
 
+def altered(operation: Operation, entity: str, found: Mapping[str, Any], asked: Decimal | None) -> Problem:
+    """What we made is there by its marker, and somebody changed it before we knew that it is."""
+    return Problem(
+        type=EXPORT_ERROR,
+        code="altered_payment" if entity == "Payment" else "altered_document",
+        cause=f"altered:{operation.document_kind}:{operation.document_id}",
+        title=f"{entity} {found['Id']} in QuickBooks was ours and is another now",
+        happened=f"It bears our marker and is over {found.get('TotalAmt')} instead of {asked}, or of another "
+        "customer or date.",
+        why="Somebody changed or voided it before it was linked, and making it again would double it.",
+        fix="Compare both. Correct it in QuickBooks, or delete it there to have it made anew, and retry; or link it in "
+        "the wizard's history step and discard this item with a note.",
+        details={"quickbooks_id": str(found["Id"])},
+    )
+
+
 def not_there(dossier: Dossier, form: Form) -> Problem:
     """A change of something that was voided or deleted in QuickBooks."""
     document = dossier.document

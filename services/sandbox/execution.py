@@ -36,7 +36,7 @@ def execute(world: World, company: Company, request: ApiRequest, actor: str) -> 
     requestid = request.requestid
     writes = request.operation in _WRITES or request.resource == "batch"
     digest = ""
-    if requestid and writes:
+    if requestid and writes and company.switches.requestid_remembered:
         digest = hashlib.sha1(request.raw + request.path.encode(), usedforsecurity=False).hexdigest()
         known = _remembered(company, requestid)
         if known is not None:

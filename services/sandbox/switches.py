@@ -28,6 +28,7 @@ class Switches:
     throttle_status: Literal[429, 403] = 429
     # requestid
     requestid_remembers_refusals: bool = False
+    requestid_remembered: bool = True  # False: as if no call had an id, from this moment on
     requestid_forgets_after: int = 0  # 0: never; N: only the last N ids are known
     requestid_forgets_after_seconds: int = 0
     requestid_other_body: Literal["replay", "600"] = "replay"

@@ -168,6 +168,12 @@ class Killer:
         session.commit()
 
 
+def hits(bench: Workbench) -> int:
+    """How many calls the faults of a company have met."""
+    rules = requests.get(f"{bench.sandbox.control}/troubles", timeout=5).json()
+    return sum(one["hits"] for one in rules if one["realm"] == bench.realm)
+
+
 def work_on(bench: Workbench, rounds: int = 40) -> None:
     """Work in this process until nothing of the tenant is due."""
     for _ in range(rounds):
@@ -219,6 +225,7 @@ def picture(bench: Workbench) -> dict[str, Any]:
         "books": sorted(
             (_shown(names, entity, one) for entity, rows in objects.items() for one in rows), key=str
         ),
+        "customers": sorted(one["DisplayName"] for one in bench.objects("Customer")),
         "client": [client.get("CompanyName"), client.get("PrimaryEmailAddr")],
         "links": [
             (
@@ -233,7 +240,13 @@ def picture(bench: Workbench) -> dict[str, Any]:
         ],
         "told": [tuple(one) for one in told],
         "operations": sorted(
-            (one.document_kind, one.document_id, one.kind, one.repair, str(one.state))
+            (
+                one.document_kind,
+                one.document_id.removeprefix(f"{bench.realm}/"),
+                one.kind,
+                one.repair,
+                str(one.state),
+            )
             for one in bench.operations()
         ),
         "exceptions": bench.codes(),

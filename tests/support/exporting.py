@@ -403,6 +403,11 @@ class Workbench:
         answer = requests.patch(f"{self.sandbox.control}/switches", json=switches, timeout=5)
         answer.raise_for_status()
 
+    def switch_company(self, **switches: Any) -> None:
+        """Turn switches of this sandbox company alone."""
+        address = f"{self.sandbox.control}/companies/{self.realm}/switches"
+        requests.patch(address, json=switches, timeout=5).raise_for_status()
+
     def prefer(self, group: str, **preferences: Any) -> None:
         """Set preferences of the company, in QuickBooks and as we last read them."""
         address = f"{self.sandbox.control}/companies/{self.realm}/preferences"
