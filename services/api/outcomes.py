@@ -24,7 +24,7 @@ _END = text(
     """UPDATE api_outcome SET status = :status, body = :body
         WHERE tenant_id = :tenant AND key = :key"""
 )
-_FORGET = text("DELETE FROM api_outcome WHERE created_at < clock_timestamp() - CAST(:kept AS interval)")
+_FORGET = text("DELETE FROM api_outcome WHERE created_at < statement_timestamp() - CAST(:kept AS interval)")
 
 
 @dataclass(frozen=True, slots=True)

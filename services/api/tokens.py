@@ -55,7 +55,7 @@ _FIND = text("SELECT * FROM signing_key_find_v1(:kid)")
 _SPEND = text(
     """SELECT token_spend_v1(:kid, :token, :until), set_config('synchronous_commit', 'off', true)"""
 )
-_FORGET = text("DELETE FROM token_spent WHERE ends_at < clock_timestamp() - CAST(:leeway AS interval)")
+_FORGET = text("DELETE FROM token_spent WHERE ends_at < statement_timestamp() - CAST(:leeway AS interval)")
 
 
 class BadToken(Exception):

@@ -305,7 +305,7 @@ class Bench:
         yield "feed: a page", read(lambda c: feed.read(c, tenant, self._size.operations // 2))
         yield "exceptions: a page", read(lambda c: exceptions.page(c, filters))
         yield "exceptions: causes", read(lambda c: causes.page(c, tenant))
-        yield "operations: a page", read(operations.page)
+        yield "operations: a page", read(lambda c: operations.page(c, tenant))
         yield "timeline of a document", read(lambda c: history.of_document(c, tenant, "invoice", one))
         yield "sync state of 20 documents", read(lambda c: sync_state.of(c, tenant, twenty))
         yield "health of a company", read(lambda c: health.of(c, self._company))

@@ -30,7 +30,7 @@ _STATES = text(
 _WAITS = text("SELECT condition, count(DISTINCT operation_id) FROM wait GROUP BY condition")
 _DUE = text(
     """SELECT coalesce(extract(epoch FROM clock_timestamp() - min(o.due_at)), 0) FROM operation o
-        WHERE o.state IN ('queued', 'scheduled') AND o.due_at <= clock_timestamp() AND o.dispatched_at IS NULL"""
+        WHERE o.state IN ('queued', 'scheduled') AND o.due_at <= statement_timestamp() AND o.dispatched_at IS NULL"""
 )
 _QUEUES = text(
     """SELECT queue, count(*), extract(epoch FROM clock_timestamp() - min(dispatched_at)) FROM operation
@@ -40,7 +40,7 @@ _DONE = text(
     """SELECT kind, count(*) AS number,
               percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM finished_at - created_at)) AS p50,
               percentile_cont(0.99) WITHIN GROUP (ORDER BY extract(epoch FROM finished_at - created_at)) AS p99
-         FROM operation WHERE finished_at > clock_timestamp() - CAST(:back AS interval) AND state = 'succeeded'
+         FROM operation WHERE finished_at > statement_timestamp() - CAST(:back AS interval) AND state = 'succeeded'
         GROUP BY ROLLUP (kind)"""
 )
 _EXCEPTIONS = text(
@@ -58,7 +58,7 @@ _TOKENS = text(
 _LIMITER = text(
     """SELECT coalesce(max(extract(epoch FROM next_call - clock_timestamp())), 0) AS longest,
               count(*) FILTER (WHERE paused_until > clock_timestamp()) AS resting FROM company_limiter
-        WHERE greatest(next_call, paused_until) > clock_timestamp()"""
+        WHERE greatest(next_call, paused_until) > statement_timestamp()"""
 )
 _READS = text(
     """SELECT coalesce(sum(reads), 0) FROM metered_read

@@ -11,10 +11,11 @@ from services.connections import upkeep as connections
 from services.exceptions import brake, causes, notice_causes, upkeep
 from services.exceptions import notices as told
 from services.inbound import again, customers, schedule
-from services.inbound import retention as inbound
 from services.inbound.reconcile import store as statements
 from services.inbound.reconcile import telling
-from services.ledger import retention, sweep
+from services.inbound.retention import Retention as InboundRetention
+from services.ledger.retention import Retention
+from services.ledger.sweep import Sweep
 from services.onboarding import payments
 from services.outbound import closed_books, long_waits
 from services.psa import deliveries
@@ -38,7 +39,7 @@ FACTS = 300.0  # seconds between two looks for companies whose facts are a day o
 def jobs(parts: Parts) -> list[Job]:
     """All jobs of this installation."""
     return [
-        Job("liveness_sweep", SWEEP, sweep.sweep),
+        Job("liveness_sweep", SWEEP, Sweep().run),
         Job("events_caught_up", SWEEP, parts.intake.catch_up),
         Job("exception_sweep", UPKEEP, upkeep.sweep),
         Job("brake", BRAKE, brake.watch),
@@ -47,10 +48,10 @@ def jobs(parts: Parts) -> list[Job]:
         Job("polls_opened", POLLS, schedule.open_due),
         Job("merges_filed", MERGES, partial(webhooks.file_merges, merged=customers.merged)),
         Job("objects_judged_again", MARKED, again.open_marked),
-        Job("inbound_retention", RETENTION, inbound.forget),
+        Job("inbound_retention", RETENTION, InboundRetention().forget),
         Job("statements_retention", RETENTION, statements.forget),
         Job("long_waits_reported", RETENTION, long_waits.report),
-        Job("ledger_retention", RETENTION, retention.forget),
+        Job("ledger_retention", RETENTION, Retention().forget),
         Job("api_outcomes_retention", RETENTION, outcomes.forget),
         Job("api_tokens_retention", RETENTION, tokens.forget),
         Job("token_notices", NOTICES, notices.tell),

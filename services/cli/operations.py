@@ -41,6 +41,7 @@ def list_(
     with wiring.transaction(tenant) as connection:
         page = operations.page(
             connection,
+            tenant,
             state=state,
             kind=kind,
             company_id=wiring.company_id(connection, tenant, company),

@@ -27,10 +27,14 @@ _LIMITER = text(
     """SELECT paused_until, paused_reason FROM company_limiter
         WHERE company_id = :company AND paused_until > clock_timestamp()"""
 )
-_OPERATIONS = text("SELECT state, count(*) FROM operation WHERE company_id = :company GROUP BY state")
+# The tenant is named for its index: of one company there is none that holds what is done.
+_OPERATIONS = text(
+    "SELECT state, count(*) FROM operation WHERE tenant_id = :tenant AND company_id = :company GROUP BY state"
+)
 _OLDEST = text(
     """SELECT min(created_at) FROM operation
-        WHERE company_id = :company AND state IN ('queued', 'running', 'waiting', 'scheduled')"""
+        WHERE tenant_id = :tenant AND company_id = :company
+          AND state IN ('queued', 'running', 'waiting', 'scheduled')"""
 )
 _FEED = text(
     """SELECT f.due_at, f.cursor, f.webhook_at,
@@ -42,7 +46,8 @@ _LINKS = text(
     "SELECT count(*) FROM link WHERE company_id = :company AND state IN ('drift', 'external_voided')"
 )
 _EXCEPTIONS = text(
-    "SELECT count(*) FROM exception WHERE company_id = :company AND state IN ('open', 'in_progress')"
+    """SELECT count(*) FROM exception
+        WHERE tenant_id = :tenant AND company_id = :company AND state IN ('open', 'in_progress')"""
 )
 
 
@@ -89,7 +94,7 @@ class Health:
 def of(connection: Connection, company_id: UUID) -> Health:
     """The health of a company. Raises `Refusal` when there is none in the scope of the transaction."""
     company = companies.get(connection, company_id)
-    found = {"company": company_id}
+    found = {"company": company_id, "tenant": company.tenant_id}
     chosen = settings.resolve(connection, company.tenant_id, company_id=company_id)
     preferences = facts.preferences(connection, company_id)
     token = connection.execute(_TOKEN, found).one_or_none()

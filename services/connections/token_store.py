@@ -48,7 +48,7 @@ _MARK = text(
 )
 _DUE = text(
     """SELECT t.company_id FROM company_token t JOIN company c USING (company_id)
-        WHERE c.state = 'active' AND t.access_expires_at < clock_timestamp() + make_interval(secs => :within)
+        WHERE c.state = 'active' AND t.access_expires_at < statement_timestamp() + make_interval(secs => :within)
         ORDER BY t.access_expires_at LIMIT :limit"""
 )
 

@@ -58,12 +58,12 @@ _MERGES = text(
 )
 _SURVIVOR = text("SELECT survivor FROM customer_merge WHERE company_id = :company AND loser = :loser")
 _FORGET_MERGES = text(
-    "DELETE FROM customer_merge WHERE told_at < clock_timestamp() - CAST(:kept AS interval)"
+    "DELETE FROM customer_merge WHERE told_at < statement_timestamp() - CAST(:kept AS interval)"
 )
 _FORGET = text(
     """DELETE FROM webhook_event WHERE (company_id, event_hash) IN (
          SELECT company_id, event_hash FROM webhook_event
-          WHERE seen_at < clock_timestamp() - CAST(:kept AS interval) ORDER BY seen_at LIMIT :batch)"""
+          WHERE seen_at < statement_timestamp() - CAST(:kept AS interval) ORDER BY seen_at LIMIT :batch)"""
 )
 
 _log = structlog.get_logger()

@@ -29,7 +29,7 @@ _FLOODS = text(
     """SELECT f.tenant_id, f.company_id, f.kind, f.reason_code AS code, count(*) AS failures,
               c.realm_id, coalesce(c.name, c.realm_id) AS company_name
          FROM operation f JOIN company c USING (company_id)
-        WHERE f.state = 'failed' AND f.updated_at > clock_timestamp() - CAST(:within AS interval)
+        WHERE f.state = 'failed' AND f.updated_at > statement_timestamp() - CAST(:within AS interval)
           AND f.reason_code LIKE 'quickbooks\\_%'
           AND NOT EXISTS (SELECT FROM pause p
                            WHERE p.scope = 'kind' AND p.company_id = f.company_id AND p.kind = f.kind)
@@ -37,7 +37,7 @@ _FLOODS = text(
        HAVING count(*) >= :failures
           AND NOT EXISTS (SELECT FROM operation s
                            WHERE s.state = 'succeeded' AND s.company_id = f.company_id AND s.kind = f.kind
-                             AND s.finished_at > clock_timestamp() - CAST(:within AS interval)
+                             AND s.finished_at > statement_timestamp() - CAST(:within AS interval)
                              AND s.finished_at > min(f.updated_at))"""
 )
 _MENDED = text(

@@ -65,7 +65,7 @@ _SENT = text(
 _FORGET = text(
     """DELETE FROM notice WHERE notice_id IN (
          SELECT n.notice_id FROM notice n
-          WHERE n.created_at < clock_timestamp() - CAST(:keep AS interval)
+          WHERE n.created_at < statement_timestamp() - CAST(:keep AS interval)
             AND NOT EXISTS (SELECT FROM notice_exception x JOIN exception e USING (exception_id)
                              WHERE x.notice_id = n.notice_id AND e.state IN ('open', 'in_progress'))
           LIMIT :batch)"""

@@ -54,7 +54,7 @@ _DUE = text(
             WHERE o.tenant_id = f.tenant_id AND o.document_kind = :feed AND o.document_id = f.company_id::text
               AND o.state IN ('queued', 'running', 'waiting', 'scheduled', 'failed')
             ORDER BY o.revision LIMIT 1) o ON true
-        WHERE f.due_at <= clock_timestamp() AND c.state = 'active' AND coalesce(o.state, 'failed') = 'failed'
+        WHERE f.due_at <= statement_timestamp() AND c.state = 'active' AND coalesce(o.state, 'failed') = 'failed'
           AND (f.cause = 'request' OR condition_met(f.tenant_id, 'auto_sync', 'tenant'))
         ORDER BY f.due_at LIMIT :limit FOR UPDATE OF f SKIP LOCKED"""
 )

@@ -49,7 +49,7 @@ _DUE = Statement(
           SELECT o.operation_id, o.attempt, o.queue, o.tenant_id, o.company_id, o.lane, o.due_at
             FROM operation o
            WHERE (lanes.lane = 3) = c.local AND o.company_id = c.company_id AND o.lane = lanes.lane
-             AND o.state IN ('queued', 'scheduled') AND o.due_at <= clock_timestamp()
+             AND o.state IN ('queued', 'scheduled') AND o.due_at <= statement_timestamp()
            ORDER BY o.due_at LIMIT greatest(c.room, 0)) AS x
         ORDER BY x.lane, x.due_at LIMIT greatest(c.room, 0)) AS d
      ORDER BY row_number() OVER (PARTITION BY d.company_id ORDER BY d.lane, d.due_at), d.company_id

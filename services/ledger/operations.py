@@ -208,6 +208,7 @@ class Page:
 
 def page(
     connection: Connection,
+    tenant: str | None = None,
     *,
     state: str | None = None,
     kind: str | None = None,
@@ -216,11 +217,14 @@ def page(
     after: tuple[datetime, UUID] | None = None,
     limit: int = 50,
 ) -> Page:
-    """Operations the scope of the transaction may see, newest first, by keyset."""
+    """Operations of the tenant, or all that the scope of the transaction may see, newest first, by keyset."""
     where, values = ["true"], dict[str, Any](limit=limit + 1)
     if state is not None:
         where.append("o.state = :state")
         values["state"] = state
+    if tenant is not None:
+        where.append("o.tenant_id = :tenant")
+        values["tenant"] = tenant
     if kind is not None:
         where.append("o.kind = :kind")
         values["kind"] = kind
@@ -233,10 +237,14 @@ def page(
     if after is not None:
         where.append("(o.created_at, o.operation_id) < (:after_at, :after_id)")
         values["after_at"], values["after_id"] = after
-    query = (
-        f"SELECT {COLUMNS} FROM operation o WHERE {' AND '.join(where)}"  # noqa: S608 - constant fragments
-        " ORDER BY o.created_at DESC, o.operation_id DESC LIMIT :limit"
-    )
+    wanted = " AND ".join(where)
+    newest = "ORDER BY o.created_at DESC, o.operation_id DESC LIMIT :limit"
+    source = f"operation o WHERE {wanted}"
+    if tenant is not None and state is None:  # a tenant's operations are indexed by state: the newest of each
+        newest_of_one = f"SELECT o.* FROM {source} AND o.state = one.state {newest}"  # noqa: S608 - constant fragments
+        source = f"unnest(CAST(:states AS text[])) AS one (state) CROSS JOIN LATERAL ({newest_of_one}) AS o"
+        values["states"] = list(map(str, State))
+    query = f"SELECT {COLUMNS} FROM {source} {newest}"  # noqa: S608 - constant fragments
     found = [from_row(row) for row in connection.execute(text(query), values)]
     more = len(found) > limit
     found = found[:limit]

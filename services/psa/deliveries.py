@@ -56,12 +56,12 @@ _REPLAY_RANGE = text(
 )
 _FORGET = text(
     """DELETE FROM delivery WHERE delivery_id IN (
-         SELECT delivery_id FROM delivery WHERE closed_at < clock_timestamp() - CAST(:keep AS interval)
+         SELECT delivery_id FROM delivery WHERE closed_at < statement_timestamp() - CAST(:keep AS interval)
           ORDER BY closed_at LIMIT :batch FOR UPDATE SKIP LOCKED)"""
 )
 _FORGET_LOG = text(
     """DELETE FROM delivery_attempt WHERE attempt_id IN (
-         SELECT attempt_id FROM delivery_attempt WHERE at < clock_timestamp() - CAST(:keep AS interval)
+         SELECT attempt_id FROM delivery_attempt WHERE at < statement_timestamp() - CAST(:keep AS interval)
           ORDER BY at LIMIT :batch)"""
 )
 

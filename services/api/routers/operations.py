@@ -73,6 +73,7 @@ def list_operations(query: Annotated[OperationQuery, Query()], work: Reader) -> 
         company = company_of(work, connection, query.realm_id) if query.realm_id is not None else None
         found = operations.page(
             connection,
+            work.tenant,
             state=query.state,
             kind=query.kind,
             company_id=company.company_id if company else None,

@@ -91,7 +91,7 @@ _OWNERS = text(
 )
 _FORGET = text(
     """DELETE FROM reconciliation WHERE statement_id IN (
-         SELECT statement_id FROM reconciliation WHERE started_at < clock_timestamp() - CAST(:keep AS interval)
+         SELECT statement_id FROM reconciliation WHERE started_at < statement_timestamp() - CAST(:keep AS interval)
           ORDER BY started_at LIMIT 20)"""
 )
 

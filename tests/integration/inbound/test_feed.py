@@ -9,8 +9,9 @@ import pytest
 import simplejson
 from sqlalchemy import text
 
-from services.inbound import cycles, filing, objects, retention, schedule, sightings
+from services.inbound import cycles, filing, objects, schedule, sightings
 from services.inbound.poll import Poll
+from services.inbound.retention import Retention
 from services.inbound.sightings import Sighting
 from tests.support.exporting import TENANT
 from tests.support.inbound import InboundBench
@@ -345,7 +346,7 @@ def test_old_polls_and_empty_certificates_are_forgotten(bench: InboundBench) -> 
         old = "clock_timestamp() - interval '40 days'"
         connection.execute(text(f"UPDATE poll_cycle SET finished_at = {old}"))
         connection.execute(text(f"UPDATE operation SET finished_at = {old} WHERE kind = 'poll'"))
-        forgotten = retention.forget(connection)
+        forgotten = Retention().forget(connection)
     assert forgotten["polls"] == 3
     assert forgotten["cycles"] == 1
     assert forgotten["changes"] == 0

@@ -6,7 +6,8 @@ from sqlalchemy import text
 
 from services.exceptions import letters, replays
 from services.exceptions.letters import Letter
-from services.ledger import retention, timeline
+from services.ledger import timeline
+from services.ledger.retention import Retention
 from tests.support.exporting import TENANT, Workbench, invoice
 
 
@@ -17,7 +18,7 @@ def test_an_event_forgotten_by_retention_is_still_a_duplicate(workbench: Workben
     workbench.intake.take_over(second)
     with workbench.fleet.transaction("*") as connection:
         connection.execute(text("UPDATE event SET received_at = '2020-01-01'"))
-        assert retention.forget(connection)["events"] == 1
+        assert Retention().forget(connection)["events"] == 1
     assert workbench.intake.take_over(first) == "duplicate"
     with workbench.fleet.transaction(TENANT) as connection:
         assert connection.execute(text("SELECT state FROM event")).scalars().all() == ["applied"]

@@ -134,3 +134,27 @@ def test_liveness_view_sees_a_lost_wake_up_and_the_sweep_mends_it(ledger: Databa
         assert sweep.violations(connection) == {}
         assert {read(connection, one).state for one in (lost, empty, dead)} == {"queued"}
         assert read(connection, dead).outcome == "unknown"
+
+
+def test_the_sweep_goes_round(ledger: Database) -> None:
+    """However many wait, a run looks at a few of them; those whose condition was met are found in their turn."""
+    with ledger.transaction(TENANT) as connection:
+        company_id = company(connection)
+        waiting = [operation(connection, company_id) for _ in range(5)]
+        connection.execute(text("UPDATE operation SET state = 'waiting'"))
+        for one in waiting[:-1]:
+            connection.execute(
+                text(
+                    "INSERT INTO wait (operation_id, tenant_id, condition, key) VALUES (:id, :t, 'link', 'invoice/x')"
+                ),
+                {"id": one, "t": TENANT},
+            )
+    rounds = sweep.Sweep(look=2)
+    mended = []
+    for _ in range(4):
+        with ledger.transaction("*") as connection:
+            mended.append(rounds.run(connection)["waits_for_nothing"])
+    assert sum(mended) == 1
+    with ledger.transaction("*") as connection:
+        assert {read(connection, one).state for one in waiting[:-1]} == {"waiting"}
+        assert read(connection, waiting[-1]).state == "queued"
