@@ -128,13 +128,17 @@ def percentage(code: Entry, rates: Mapping[str, Entry], today: datetime.date) ->
 
 
 def _tax_code(entry: Entry, rates: Mapping[str, Entry]) -> tuple[str, dict[str, Any]]:
-    percent = percentage(entry, rates, datetime.datetime.now(datetime.UTC).date())
+    today = datetime.datetime.now(datetime.UTC).date()
+    percent = percentage(entry, rates, today)
     if percent is None:
         said = str(entry.data.get("Description") or "")
         return (f"{entry.name} ({said})" if said and said != entry.name else entry.name), {}
     written = f"{percent.normalize():f}"
-    ids = _rate_ids(entry)
-    details = {"rate": written} | ({"tax_rate_id": ids[0]} if len(ids) == 1 else {})
+    parts = {id_: f"{_in_force(rates[id_].data, today).normalize():f}" for id_ in _rate_ids(entry)}
+    several = [{"id": id_, "rate": rate} for id_, rate in parts.items()]
+    details = {"rate": written} | (
+        {"tax_rate_id": next(iter(parts))} if len(parts) == 1 else {"tax_rates": several}
+    )
     return f"{entry.name} ({written}%)", details
 
 

@@ -85,7 +85,7 @@ def _concerned(document: Document, rate: str, books: Books, mappings: Mapping[Ke
         line
         for line in document.lines
         if (code := taxes.code_of(taxes.governing(line, by_id), mappings)) is not None
-        and str(code.details.get("tax_rate_id") or "") == rate
+        and rate in taxes.rates_of(code)
     ]
     return rated or taxable
 

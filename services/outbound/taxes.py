@@ -14,7 +14,7 @@ from typing import Any
 
 from messages.invoices import Document
 from messages.lines import Line
-from messages.money import to_decimal
+from messages.money import allocate, to_decimal
 from services.mapping.mappings import Key
 from services.mapping.mappings import Mapping as Mapped
 from services.outbound.books import Books
@@ -22,6 +22,8 @@ from services.outbound.findings import Finding, missing_mapping
 
 DEFAULT_REGION = "default"
 """Key of the tax code for lines that name no tax region."""
+
+_RATE_DECIMALS = 6  # of a percentage, as far as they matter for a share
 
 
 def governing(line: Line, by_id: Mapping[str, Line]) -> Line:
@@ -179,7 +181,7 @@ def _regions(lines: Iterable[Line]) -> list[str]:
 
 
 def _tax_lines(document: Document, sign: int, mappings: Mapping[Key, Mapped]) -> list[dict[str, Any]]:
-    """One TaxLine a rate, when every taxed line's code names its rate; else QuickBooks works them out itself."""
+    """One TaxLine a rate, when every taxed line's code names its rates; else QuickBooks works them out itself."""
     sums: dict[str, tuple[int, int]] = {}
     percent: dict[str, str] = {}
     by_id = {line.id: line for line in document.lines}
@@ -187,12 +189,13 @@ def _tax_lines(document: Document, sign: int, mappings: Mapping[Key, Mapped]) ->
         code = code_of(governing(line, by_id), mappings)
         if code is None or not line.tax_amount:
             continue
-        rate = str(code.details.get("tax_rate_id") or "")
-        if not rate:
+        rates = rates_of(code)
+        if not rates:
             return []
-        tax, net = sums.get(rate, (0, 0))
-        sums[rate] = (tax + line.tax_amount, net + line.net_amount)
-        percent[rate] = str(code.details.get("rate") or line.tax_rate or "")
+        for rate, amount in _by_rate(line, rates).items():
+            tax, net = sums.get(rate, (0, 0))
+            sums[rate] = (tax + amount, net + line.net_amount)
+            percent[rate] = rates[rate] or (str(line.tax_rate or "") if len(rates) == 1 else "")
     lines = []
     for rate, (tax, net) in sums.items():
         tax_line: dict[str, Any] = {
@@ -209,6 +212,28 @@ def _tax_lines(document: Document, sign: int, mappings: Mapping[Key, Mapped]) ->
             }
         )
     return lines
+
+
+def rates_of(code: Mapped) -> dict[str, str]:
+    """The rates that a mapped tax code is made of, such as GST and PST: percent by id, {} when it does not tell."""
+    several = code.details.get("tax_rates") or ()
+    if several:
+        return {str(one["id"]): str(one["rate"]) for one in several}
+    only = code.details.get("tax_rate_id")
+    return {str(only): str(code.details.get("rate") or "")} if only else {}
+
+
+def _by_rate(line: Line, rates: Mapping[str, str]) -> dict[str, int]:
+    """The tax of a line by rate: as its components say, where they are told apart by percent; else in proportion."""
+    if len(rates) == 1:
+        return {next(iter(rates)): line.tax_amount}
+    said = {component.rate: component.amount for component in line.tax_components or ()}
+    percents = [Decimal(percent) for percent in rates.values()]
+    if len(said) == len(line.tax_components or ()) and set(said) == set(percents) and len(said) == len(rates):
+        return {rate: said[Decimal(percent)] for rate, percent in rates.items()}
+    weights = [int(percent.scaleb(_RATE_DECIMALS)) for percent in percents]
+    parts = allocate(line.tax_amount, weights) if sum(weights) else [line.tax_amount, *[0] * (len(rates) - 1)]
+    return dict(zip(rates, parts, strict=True))
 
 
 def code_of(line: Line, mappings: Mapping[Key, Mapped]) -> Mapped | None:

@@ -353,3 +353,19 @@ def test_abroad_a_code_brings_its_rate_along(workbench: Workbench) -> None:
             connection, TENANT, workbench.company_id, Wanted("tax_code", "uk", "taxable", "2"), actor="m"
         )
     assert outcome.mappings[0].details == {"rate": "20", "tax_rate_id": "3"}
+
+
+def test_a_code_of_several_rates_brings_all_of_them_along(workbench: Workbench) -> None:
+    """GST and PST are two rates of one Canadian code; each has its own sum on a document."""
+    with workbench.fleet.transaction(TENANT) as connection:
+        connection.execute(text("UPDATE company SET country = 'CA', home_currency = 'CAD'"))
+        rates = [{"Id": "3", "Name": "GST", "RateValue": 5}, {"Id": "4", "Name": "PST BC", "RateValue": 7}]
+        details = {"TaxRateDetail": [{"TaxRateRef": {"value": one["Id"]}} for one in rates]}
+        code = {"Id": "2", "Name": "GST/PST BC", "SalesTaxRateList": details}
+        catalog.store(connection, TENANT, workbench.company_id, "TaxRate", rates)
+        catalog.store(connection, TENANT, workbench.company_id, "TaxCode", [code])
+        outcome = assigning.put(
+            connection, TENANT, workbench.company_id, Wanted("tax_code", "bc", "taxable", "2"), actor="m"
+        )
+    several = [{"id": "3", "rate": "5"}, {"id": "4", "rate": "7"}]
+    assert outcome.mappings[0].details == {"rate": "12", "tax_rates": several}

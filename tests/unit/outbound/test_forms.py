@@ -394,3 +394,42 @@ def test_addresses_fit_their_fields() -> None:
         "PostalCode": "9" * 27 + "...",
         "Country": "US",
     }
+
+
+GST_PST = mapped(
+    "12", "GST/PST BC", {"rate": "12", "tax_rates": [{"id": "30", "rate": "5"}, {"id": "31", "rate": "7"}]}
+)
+
+
+@pytest.mark.parametrize(
+    ("components", "shares"),
+    [
+        ([("GST", "5", 500), ("PST", "7", 701)], ["5.00", "7.01"]),  # as billing computed them
+        ([], ["5.00", "7.01"]),  # in proportion, the remainder to the largest
+        ([("Both", "12", 1201)], ["5.00", "7.01"]),
+    ],
+)
+def test_a_code_of_several_rates_has_a_sum_for_each(
+    components: list[tuple[str, str, int]], shares: list[str]
+) -> None:
+    """GST and PST on one code are two tax lines that add up to the tax of the document."""
+    line = INVOICE["lines"][0] | {
+        "net_amount": 10005,
+        "unit_price": "50.025",
+        "tax_amount": 1201,
+        "tax_rate": "12",
+    }
+    line |= {"tax_components": [{"name": n, "rate": r, "amount": a} for n, r, a in components]}
+    sums = {"subtotal": 10005, "discount": 0, "tax": 1201, "total": 11206, "currency": "CAD"}
+    canada = Books(COMPANY, "9343", "Acme MSP CA", "sandbox", "CA", "CAD")
+    body, codes = build(invoice(lines=[line], **sums), canada, MAPPINGS | {("tax_code", "WA", ""): GST_PST})
+    assert codes == []
+    told = [
+        (one["TaxLineDetail"]["TaxRateRef"]["value"], one["TaxLineDetail"]["TaxPercent"], one["Amount"])
+        for one in body["TxnTaxDetail"]["TaxLine"]
+    ]
+    assert told == [("30", Decimal(5), Decimal(shares[0])), ("31", Decimal(7), Decimal(shares[1]))]
+    assert {one["TaxLineDetail"]["NetAmountTaxable"] for one in body["TxnTaxDetail"]["TaxLine"]} == {
+        Decimal("100.05")
+    }
+    assert body["TxnTaxDetail"]["TotalTax"] == Decimal("12.01")
