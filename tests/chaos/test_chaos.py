@@ -10,10 +10,10 @@ from services.cli.chaos.acts import Act
 from tests.support.command import RunCli
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(480)
 def test_the_short_form_finds_nothing(run_cli: RunCli) -> None:
     """Nine kills and one of each trouble while eighty documents of every kind go their way: both books agree."""
-    done = run_cli("chaos", "--kills", "9", "--documents", "80", "--seed", "8", "--json", timeout=290)
+    done = run_cli("chaos", "--kills", "9", "--documents", "80", "--seed", "8", "--json", timeout=460)
     assert done.returncode == 0, done.stdout + done.stderr
     told = json.loads(done.stdout)
     assert told["kills"] == 9

@@ -27,7 +27,7 @@ from services.cli.chaos.outcome import Outcome
 from services.cli.chaos.producer import Producer
 from services.cli.stage import Stage, Tenant
 
-_FELT_WITHIN: Final = 20.0  # seconds
+_FELT_WITHIN: Final = 30.0  # seconds
 _BILL_EVERY: Final = 0.4  # seconds, while an act waits to be felt
 _LOOK: Final = 0.1  # seconds
 _HTTP_STALL: Final = 3.0  # seconds: longer than a call may take
@@ -180,8 +180,8 @@ class Troublemaker:
     def _clock_skew(self, _tenant: Tenant, bill: _Billing) -> Iterator[None]:
         role, ahead = next(self._skewed), self._chance.choice(_AHEAD)
         settings = self._crew.of_role.setdefault(role, {})
-        ours = os.environ.get("PYTHONPATH", "")
-        settings |= {"PYTHONPATH": f"{self._clock}{os.pathsep}{ours}", clock.SETTING: str(ahead)}
+        path = filter(None, (str(self._clock), os.environ.get("PYTHONPATH")))
+        settings |= {"PYTHONPATH": os.pathsep.join(path), clock.SETTING: str(ahead)}
         self._crew.drain(role, _DRAIN)
         ear = self._ear(role)
         self._crew.start(role)
