@@ -1,6 +1,7 @@
-"""Cost does not grow with the tables: hot statements stay on indexes, and an export costs a fixed number of them.
+"""Cost does not grow with the tables: hot statements stay on indexes, planned for their values or for any.
 
-The tables are filled by set-based inserts: `ALGASYNC_TEST_ROWS` operations (100,000 by default), as much around them.
+The tables are those of `services.cli.bench_crowd`: `ALGASYNC_TEST_ROWS` operations (100,000 by default), twice as many
+rows in the outbox, 1,000 companies. `tests/bench/test_bench_growth.py` beside it compares what is spent.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import psycopg
 import pytest
 from psycopg import ClientCursor
 
+from services.cli.bench_crowd import GROWING, Size, fill
 from services.connections import limiter
 from services.database import Database, Role
 from services.database.statement import Statement
@@ -27,46 +29,13 @@ from tests.support.exporting import Workbench
 
 ROWS: Final = int(os.environ.get("ALGASYNC_TEST_ROWS", "100000"))
 COMPANIES: Final = 1000
-BIG: Final = ("event", "document", "operation", "link", "timeline_head", "outbox_event", "exception")
 SOMEBODY: Final = "t-17"
 COMPANY: Final = UUID(int=17)
+DOCUMENT: Final = "inv-35"  # one of theirs
 
-_FILL: Final = """
-    SET ROLE algasync_owner;
-    SET search_path TO algasync, pg_catalog;
-    ALTER TABLE link DISABLE TRIGGER USER;
-    INSERT INTO company (company_id, tenant_id, environment, realm_id, state, is_default, connected_by)
-    SELECT lpad(to_hex(n), 32, '0')::uuid, 't-' || n, 'sandbox', 'realm-' || n, 'active', true, 'test'
-      FROM generate_series(0, {companies} - 1) AS n;
-    INSERT INTO company_limiter (company_id, tenant_id) SELECT company_id, tenant_id FROM company;
-    INSERT INTO setting (tenant_id, scope, name, value, updated_by)
-    SELECT tenant_id, 'tenant', 'auto_sync', 'true', 'test' FROM company;
-    CREATE TEMPORARY TABLE many AS
-    SELECT n, 't-' || n % {companies} AS tenant_id, lpad(to_hex(n % {companies}), 32, '0')::uuid AS company_id,
-           'inv-' || n AS document_id
-      FROM generate_series(0, {rows} - 1) AS n;
-    INSERT INTO document (tenant_id, kind, document_id, number, client_id, state, applied_sequence, data)
-    SELECT tenant_id, 'invoice', document_id, upper(document_id), 'cl-' || n % 500, 'finalized', 1, '{{}}' FROM many;
-    INSERT INTO event (event_id, tenant_id, type, document_kind, document_id, sequence, data, occurred_at, state)
-    SELECT gen_random_uuid(), tenant_id, 'invoice.finalized.v1', 'invoice', document_id, 1, '{{}}', now(), 'applied'
-      FROM many;
-    INSERT INTO operation (operation_id, tenant_id, company_id, kind, queue, document_kind, document_id, revision,
-                           state, finished_at)
-    SELECT lpad(to_hex(n), 32, '0')::uuid, tenant_id, company_id, 'export_invoice', 'export', 'invoice', document_id, 1,
-           CASE WHEN n % 50 = 0 THEN 'queued' ELSE 'succeeded' END, CASE WHEN n % 50 > 0 THEN now() END FROM many;
-    INSERT INTO link (tenant_id, company_id, kind, document_id, external_type, external_id, sync_token, snapshot)
-    SELECT tenant_id, company_id, 'invoice', document_id, 'Invoice', n::text, '0', '{{}}' FROM many WHERE n % 50 > 0;
-    INSERT INTO timeline_head SELECT tenant_id, 'invoice', document_id, 3, '\\x' FROM many;
-    INSERT INTO exception (exception_id, tenant_id, type, entity_kind, entity_id, state, cause, code, title, happened,
-                           why, fix, closed_at)
-    SELECT gen_random_uuid(), tenant_id, 'accounting_sync_export_error', 'invoice', document_id, 'resolved', 'c', 'c',
-           't', 'h', 'w', 'f', now() FROM many WHERE n % 5 = 0;
-    INSERT INTO outbox_event (event_id, tenant_id, exchange, type, document_kind, subject, sequence, body, due_at,
-                              published_at)
-    SELECT gen_random_uuid(), tenant_id, 'billing', 'invoice.finalized.v1', 'invoice', document_id, k, '{{}}',
-           now() + interval '1 hour', now() FROM many CROSS JOIN generate_series(1, 2) AS k;
-    ALTER TABLE link ENABLE TRIGGER USER;
-    ANALYZE company, company_limiter, setting, {big};
+_COMPANY_OF_HALF: Final = """
+    INSERT INTO algasync.company (company_id, tenant_id, environment, realm_id, state, is_default, connected_by)
+    VALUES (%s, 't-0', 'sandbox', 'realm-0', 'active', true, 'test')
 """
 
 
@@ -74,9 +43,9 @@ _FILL: Final = """
 def crowded_url(module_database_url: str) -> str:
     """A database in which much has happened already."""
     with psycopg.connect(module_database_url, autocommit=True) as connection:
-        for statement in _FILL.format(companies=COMPANIES, rows=ROWS, big=", ".join(BIG)).split(";"):
-            if statement.strip():
-                connection.execute(cast(Any, statement))
+        connection.execute(_COMPANY_OF_HALF, (UUID(int=0),))
+    with Database(module_database_url, Role.FLEET, pool_size=1) as database:
+        fill(database, "t-0", UUID(int=0), Size(0, 1), Size(ROWS, COMPANIES))
     return module_database_url
 
 
@@ -93,7 +62,7 @@ def fleet_of_many(crowded_url: str) -> Iterator[Database]:
         yield database
 
 
-_PLACE: Final = {"tenant": SOMEBODY, "kind": "invoice", "id": "inv-17", "sequence": 1}
+_PLACE: Final = {"tenant": SOMEBODY, "kind": "invoice", "id": DOCUMENT, "sequence": 1}
 _SAID: Final = {
     **documents.Description().columns(),
     "event_id": uuid4(),
@@ -132,7 +101,7 @@ _LINK: Final = {
     "tenant_id": SOMEBODY,
     "company_id": COMPANY,
     "kind": "invoice",
-    "document_id": "inv-17",
+    "document_id": DOCUMENT,
     "external_type": "Invoice",
     "external_id": "17",
     "sync_token": "0",
@@ -156,7 +125,7 @@ HOT: Final[dict[str, tuple[Statement, dict[str, Any]]]] = {
     "take: look": (take._READ, {"id": COMPANY}),
     "take: dossier": (
         dossiers._WITH_BOOKS,
-        {"tenant": SOMEBODY, "kind": "invoice", "id": "inv-17", "company": COMPANY},
+        {"tenant": SOMEBODY, "kind": "invoice", "id": DOCUMENT, "company": COMPANY},
     ),
     "take: slot": (limiter._RESERVE, _SLOT),
     "take: intend": (take._TAKE, _TAKEN),
@@ -196,7 +165,7 @@ def _walked(
         cursor.execute("DEALLOCATE hot")
     assert row is not None
     found = _nodes(row[0][0]["Plan"])
-    return [table for kind, table in found if kind == "Seq Scan" and table in BIG], row[0]
+    return [table for kind, table in found if kind == "Seq Scan" and table in GROWING], row[0]
 
 
 def _nodes(plan: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
@@ -221,7 +190,7 @@ def test_a_whole_export_walks_over_no_table(workbench: Workbench, crowded_url: s
 def _walks(url: str) -> Counter[str]:
     with psycopg.connect(url, autocommit=True) as connection:
         rows = connection.execute(
-            "SELECT relname, seq_scan FROM pg_stat_user_tables WHERE relname = ANY (%s)", (list(BIG),)
+            "SELECT relname, seq_scan FROM pg_stat_user_tables WHERE relname = ANY (%s)", (list(GROWING),)
         )
         return Counter({str(name): int(number) for name, number in rows})
 
