@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
-from services.ledger import pauses, sweep
+from services.ledger import dispatch, pauses, sweep
 from services.ledger.operations import Operation
 from services.mapping import settings
 from services.outbound import announcements, batch_backlog
@@ -17,13 +18,13 @@ from tests.support.crashes import strangers
 from tests.support.exporting import TENANT, Workbench, credit_note, invoice, payment, voided
 
 
-def backlog(bench: Workbench, number: int, *, size: int = 25, **changes: Any) -> list[str]:
+def backlog(bench: Workbench, number: int, *, size: int = 25) -> list[str]:
     """Invoices that are due at once, and a company that wants `size` a call; returns their ids."""
     if size:
         bench.set("export_batch_size", size)
     ids = [f"inv-{one:02}" for one in range(number)]
     for place, id_ in enumerate(ids):
-        bench.bill(id_, net=9000 + 300 * place, **changes)
+        bench.bill(id_, net=9000 + 300 * place)
     return ids
 
 
@@ -141,6 +142,30 @@ def test_one_that_is_not_mapped_goes_alone_and_parks_itself(workbench: Workbench
     arrived(workbench, ids)
 
 
+def test_nobody_is_put_into_a_second_batch(workbench: Workbench) -> None:
+    """Who could not go along goes alone, however many there are of them."""
+    line = invoice("x")["lines"][0] | {"service_id": "unknown"}
+    workbench.set("export_batch_size", 4)
+    ids = [f"inv-{one:02}" for one in range(4)]
+    for one in ids:
+        workbench.bill(one, lines=[line])
+    workbench.run(gather(workbench)[0])
+    assert (batch(workbench).state, batch(workbench).reason_code) == ("skipped", "too_few")
+    assert len(gather(workbench)) == 1
+    workbench.settle()
+    assert [workbench.outcome("invoice", one)[0] for one in ids] == ["failed"] * 4
+    assert asked(workbench) == 0
+
+
+def test_what_was_handed_to_the_broker_already_goes_alone(workbench: Workbench) -> None:
+    """A command that is out is left to its worker."""
+    backlog(workbench, 4, size=4)
+    with workbench.fleet.transaction("*") as connection:
+        out = dispatch.due(connection, in_flight=1, limit=500)
+        dispatch.sent(connection, out, resend=timedelta(0))
+    assert gather(workbench) == []
+
+
 def test_one_that_quickbooks_refuses_parks_itself(workbench: Workbench) -> None:
     """A fault of one item is that item's: it meets its refusal again alone, where it is explained."""
     ids = backlog(workbench, 3, size=4)
@@ -194,6 +219,19 @@ def test_the_request_id_is_forgotten(workbench: Workbench) -> None:
     workbench.advance(5)
     workbench.settle()
     arrived(workbench, ids)
+
+
+def test_a_refusal_of_a_repeated_item_is_not_believed_before_asking(workbench: Workbench) -> None:
+    """The books were closed after the first try had made them, and the id is forgotten: they are there, and adopted."""
+    ids = backlog(workbench, 4, size=4)
+    workbench.trouble("cut_after", entity="batch", times=1)
+    workbench.run(gather(workbench)[0])
+    workbench.switch(requestid_forgets_after_seconds=1)
+    workbench.advance(5)
+    workbench.bookkeeper("close-books", through="2026-10-31")
+    workbench.settle()
+    arrived(workbench, ids)
+    assert workbench.codes() == []
 
 
 def long_ago(bench: Workbench) -> None:
