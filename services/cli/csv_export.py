@@ -1,4 +1,4 @@
-"""`algasync csv`: invoices as files for QuickBooks' own import, with or without a connection."""
+"""`algasync csv`: invoices as files for QuickBooks' own import and credit notes to enter, connected or not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from services.cli.options import Actor, DryRun, Json, Limit, OneTenant, Reason, 
 if TYPE_CHECKING:
     from services.outbound.csv_handover import Handover
 
-app = typer.Typer(no_args_is_help=True, help="Invoices as CSV files for QuickBooks' own import.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Invoices as CSV files for QuickBooks' own import, credit notes as lists to enter.",
+)
 
 
 def _day(written: str) -> date:
@@ -35,7 +38,9 @@ def _id(written: str) -> UUID:
 Id = Annotated[Any, typer.Argument(parser=_id, metavar="ID", help="The hand-over.")]
 Invoices = Annotated[
     list[str] | None,
-    typer.Option("--invoice", help="Only this one, by number or id; several times for more."),
+    typer.Option(
+        "--invoice", help="Only this invoice or credit note, by number or id; several times for more."
+    ),
 ]
 Folder = Annotated[Path, typer.Option(file_okay=False, help="Where the files go; made when missing.")]
 
@@ -76,7 +81,7 @@ def export(
 
 @app.command("list", epilog="Example: algasync csv list --tenant acme")
 def list_(tenant: OneTenant, limit: Limit = 50, json: Json = False) -> None:
-    """List hand-overs, newest first; STANDING counts the invoices that are held back for them."""
+    """List hand-overs, newest first; STANDING counts the documents that are held back for them."""
     from services.cli import wiring
     from services.outbound import csv_handover
 
@@ -86,7 +91,7 @@ def list_(tenant: OneTenant, limit: Limit = 50, json: Json = False) -> None:
         console.result({"handovers": found})
         return
     console.table(
-        ("ID", "WHEN", "WHO", "FILES", "INVOICES", "STANDING"),
+        ("ID", "WHEN", "WHO", "FILES", "DOCUMENTS", "STANDING"),
         (
             (
                 str(one.handover_id),
@@ -131,7 +136,7 @@ def take_back(
     actor: Actor = None,
     json: Json = False,
 ) -> None:
-    """Say that the file, or some invoices of it, were not imported: they are exported as if never handed over."""
+    """Say that the file, or some documents of it, were not imported or entered: they are exported like any other."""
     from services.cli import wiring
     from services.outbound import csv_handover
 
@@ -144,7 +149,7 @@ def take_back(
         console.result({"taken_back": taken})
         return
     console.say(
-        f"{taken} invoice{'s' if taken != 1 else ''} taken back; they are exported when sync allows it."
+        f"{taken} document{'s' if taken != 1 else ''} taken back; they are exported when sync allows it."
     )
 
 
@@ -170,14 +175,15 @@ def _tell(made: Handover, folder: Path) -> None:
         return
     for file in made.files:
         where = folder / file.name if made.handover_id else file.name
-        console.say(f"{where}: {file.invoices} invoices, {file.rows} rows")
+        noun = "invoices" if file.kind == "invoice" else "credit notes to enter by hand"
+        console.say(f"{where}: {file.invoices} {noun}, {file.rows} rows")
     for one in made.missing:
         console.note(f"not mapped: {one.kind} {one.key or 'default'}; the file says {one.name!r}")
     for left in made.left_out:
         console.note(f"left out: {left.number or left.document_id}: {left.why}")
     if made.handover_id:
         console.say(
-            f"Hand-over {made.handover_id}. After the import, link the invoices: algasync onboard, history step."
+            f"Hand-over {made.handover_id}. Once they are in QuickBooks, link them: algasync onboard, history step."
         )
 
 

@@ -1,5 +1,6 @@
-"""Handing invoices over as CSV files for QuickBooks' own import, with or without a connection.
+"""Handing invoices over as CSV files for QuickBooks' own import, and credit notes as a list to enter there.
 
+With or without a connection.
 What was handed over is never exported straight: its operations wait until the document is found in QuickBooks (the
 wizard's history step links it), or until somebody says that the file was not imported and takes it back.
 """
@@ -17,6 +18,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, text
 
 from messages import validate
+from messages.credits import CreditNoteFinalized
 from messages.invoices import InvoiceFinalized
 from services.exceptions import desk, replays
 from services.ledger import documents, timeline, waits
@@ -25,8 +27,8 @@ from services.mapping.mappings import Key, lookup
 from services.outbound import books as books_
 from services.outbound import csv_rows, unlinked
 from services.outbound.books import Books
-from services.outbound.csv_rows import Missing
-from services.outbound.forms import INVOICE
+from services.outbound.csv_rows import Handed, Missing
+from services.outbound.forms import CREDIT_MEMO, INVOICE
 from services.refusals import conflict, invalid, missing
 from services.spreadsheets import Cell, write
 
@@ -34,10 +36,14 @@ MOST: Final = 5000
 """Documents in one hand-over; they are locked together."""
 
 PER_FILE, ROWS_PER_FILE = 100, 1000
-"""What QuickBooks imports at a time: invoices, and rows. An invoice is never split."""
+"""What QuickBooks imports at a time: documents, and rows. A document is never split."""
+
+_NAMES: Final = {"invoice": "quickbooks-invoices", "credit_note": "credit-notes-to-enter"}
 
 _FOUND = text(
     """SELECT d.kind, d.document_id, d.number, d.state, d.currency, d.client_id, d.data,
+              (SELECT i.number FROM document i WHERE i.tenant_id = d.tenant_id AND i.kind = 'invoice'
+                  AND i.document_id = d.data ->> 'credits_invoice') AS credits_number,
               EXISTS (SELECT FROM link l WHERE l.tenant_id = d.tenant_id AND l.kind = d.kind
                          AND l.document_id = d.document_id AND l.state IN ('synced', 'drift')) AS linked,
               EXISTS (SELECT FROM csv_document c WHERE c.tenant_id = d.tenant_id AND c.kind = d.kind
@@ -71,13 +77,16 @@ _DOCUMENT = text(
 _FAILED = text(
     f"""SELECT {COLUMNS} FROM operation o
          WHERE o.tenant_id = :tenant AND o.document_kind = :kind AND o.document_id = :id
-           AND o.kind = 'export_invoice' AND o.state = 'failed' AND o.outcome IN ('none', 'unsent', 'refused')
+           AND o.kind IN ('export_invoice', 'export_credit_memo') AND o.state = 'failed'
+           AND o.outcome IN ('none', 'unsent', 'refused')
          FOR UPDATE"""  # noqa: S608 - constant columns
 )
 _LISTED = text(
     """SELECT h.handover_id, h.created_at, h.actor, h.first_date, h.last_date, h.missing,
               (SELECT coalesce(jsonb_agg(jsonb_build_object('number', f.number, 'name', f.name,
-                        'company_id', f.company_id, 'invoices', f.invoices, 'rows', f.rows) ORDER BY f.number), '[]')
+                        'company_id', f.company_id, 'invoices', f.invoices, 'rows', f.rows, 'kind',
+                        (SELECT c.kind FROM csv_document c WHERE c.handover_id = f.handover_id
+                            AND c.file_number = f.number LIMIT 1)) ORDER BY f.number), '[]')
                  FROM csv_file f WHERE f.handover_id = h.handover_id) AS files,
               (SELECT count(*) FROM csv_document c WHERE c.handover_id = h.handover_id
                   AND c.taken_back_at IS NULL) AS standing
@@ -113,13 +122,17 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One file for one QuickBooks company and one currency."""
+    """One file for one QuickBooks company and one currency, of invoices or credit notes: `kind` says which.
+
+    `invoices` counts the documents in it.
+    """
 
     number: int
     name: str
     company_id: UUID | None
     invoices: int
     rows: int
+    kind: str = INVOICE.kind
     content: str = field(default="", repr=False)
 
 
@@ -144,6 +157,7 @@ class Handover:
     last_date: date | None
     files: Sequence[File]
     invoices: int
+    credit_notes: int
     left_out: Sequence[LeftOut]
     missing: Sequence[Missing]
 
@@ -172,7 +186,7 @@ def hand_over(connection: Connection, tenant: str, selection: Selection, *, acto
     selected = [(row.kind, row.document_id) for row in _found(connection, tenant, selection)]
     documents.lock(connection, tenant, selected)
     made, carried = _composed(connection, tenant, selection, _found(connection, tenant, selection))
-    if not made.invoices:
+    if not made.files:
         why = f": {made.left_out[0].why}" if made.left_out else ""
         raise conflict("nothing_to_hand_over", f"nothing of this selection can be handed over{why}")
     row = connection.execute(
@@ -207,7 +221,7 @@ def hand_over(connection: Connection, tenant: str, selection: Selection, *, acto
 def take_back(
     connection: Connection, tenant: str, handover_id: UUID, named: Sequence[str], *, actor: str, reason: str
 ) -> int:
-    """The file, or the invoices named by id or number, were not imported: they are exported again.
+    """The file, or the documents named by id or number, were not imported or entered: they are exported again.
 
     Returns how many documents. Raises `Refusal`.
     """
@@ -262,25 +276,27 @@ def content(connection: Connection, tenant: str, handover_id: UUID, number: int)
 def _composed(
     connection: Connection, tenant: str, selection: Selection, found: Sequence[Row[Any]]
 ) -> tuple[Handover, Mapping[int, Sequence[str]]]:
-    """The hand-over, and the ids of the invoices in each file."""
-    left_out, going = list[LeftOut](), list[InvoiceFinalized]()
+    """The hand-over, and the ids of the documents in each file."""
+    left_out, going, corrected = list[LeftOut](), list[Handed](), dict[str, str | None]()
     for row in found:
         billed, why = _judged(row)
         if billed is None:
             left_out.append(LeftOut(row.kind, row.document_id, row.number, why))
         else:
             going.append(billed)
+            corrected[billed.id] = row.credits_number
     lacking: set[Missing] = set()
     files, carried = list[File](), dict[int, list[str]]()
     today = connection.execute(text("SELECT current_date")).scalar_one()
-    for (company_id, currency), invoices in _by_books(connection, tenant, going).items():
-        for chunk in _chunks(_tabled(connection, invoices, company_id, lacking)):
+    for (kind, company_id, currency), documents_ in _by_books(connection, tenant, going).items():
+        columns = csv_rows.COLUMNS if kind == INVOICE.kind else csv_rows.CREDIT_NOTE_COLUMNS
+        for chunk in _chunks(_tabled(connection, documents_, corrected, company_id, lacking)):
             number = len(files) + 1
             table = [row for _, rows in chunk for row in rows]
-            name = f"quickbooks-invoices-{today}-{currency}{f'-{number}' if number > 1 else ''}.csv"
-            text_ = write(csv_rows.COLUMNS, table)
-            files.append(File(number, name, company_id, len(chunk), len(table), text_))
-            carried[number] = [invoice.id for invoice, _ in chunk]
+            name = f"{_NAMES[kind]}-{today}-{currency}{f'-{number}' if number > 1 else ''}.csv"
+            text_ = write(columns, table)
+            files.append(File(number, name, company_id, len(chunk), len(table), kind, text_))
+            carried[number] = [document.id for document, _ in chunk]
     handover = Handover(
         handover_id=None,
         created_at=None,
@@ -288,7 +304,8 @@ def _composed(
         first_date=selection.first,
         last_date=selection.last,
         files=files,
-        invoices=len(going),
+        invoices=sum(one.kind == INVOICE.kind for one in going),
+        credit_notes=sum(one.kind == CREDIT_MEMO.kind for one in going),
         left_out=left_out,
         missing=sorted(lacking, key=lambda one: (one.kind, one.key)),
     )
@@ -315,14 +332,12 @@ def _found(connection: Connection, tenant: str, selection: Selection) -> Sequenc
     unknown = [name for name in selection.named if name not in known]
     if unknown:
         said = ", ".join(unknown[:5])
-        raise missing(f"there is no invoice {said} in this selection", field="invoices")
+        raise missing(f"there is no invoice or credit note {said} in this selection", field="invoices")
     return found
 
 
-def _judged(row: Row[Any]) -> tuple[InvoiceFinalized | None, str]:
-    """The invoice as it goes into the file, or why it does not."""
-    if row.kind == "credit_note":
-        return None, "QuickBooks imports no credit notes from files; enter a credit memo by hand"
+def _judged(row: Row[Any]) -> tuple[Handed | None, str]:
+    """The document as it goes into the file, or why it does not."""
     if row.linked:
         return None, "it is in QuickBooks already"
     if row.handed_over:
@@ -331,8 +346,8 @@ def _judged(row: Row[Any]) -> tuple[InvoiceFinalized | None, str]:
         return None, "its export is under way, and whether it has arrived is not known yet"
     if row.state not in {"finalized", "written_off"}:
         return None, f"it is {row.state}"
-    billed = validate(INVOICE.event, row.data)
-    assert isinstance(billed, InvoiceFinalized)
+    billed = validate((INVOICE if row.kind == INVOICE.kind else CREDIT_MEMO).event, row.data)
+    assert isinstance(billed, InvoiceFinalized | CreditNoteFinalized)
     if billed.type == "prepayment":
         return None, "a prepayment invoice is not exported; its payment is, as unapplied credit"
     if all(line.net_amount == 0 and line.service_id is None for line in billed.lines):
@@ -341,48 +356,53 @@ def _judged(row: Row[Any]) -> tuple[InvoiceFinalized | None, str]:
 
 
 def _by_books(
-    connection: Connection, tenant: str, going: Sequence[InvoiceFinalized]
-) -> dict[tuple[UUID | None, str], list[InvoiceFinalized]]:
-    """A file is imported into one company, and has no column for the currency."""
+    connection: Connection, tenant: str, going: Sequence[Handed]
+) -> dict[tuple[str, UUID | None, str], list[Handed]]:
+    """A file is imported into one company, and has no column for the currency; invoices come before credit notes."""
     chosen: dict[tuple[str | None, str], UUID | None] = {}
-    found = defaultdict[tuple[UUID | None, str], list[InvoiceFinalized]](list)
+    found = defaultdict[tuple[str, UUID | None, str], list[Handed]](list)
     default = connection.execute(
         _DEFAULT, {"tenant": tenant}
     ).scalar()  # its names are known after a disconnect, too
-    for invoice in going:
-        wanted = (invoice.target_company, invoice.client.id)
+    for document in sorted(going, key=lambda one: one.kind != INVOICE.kind):
+        wanted = (document.target_company, document.client.id)
         if wanted not in chosen:
             connected, _ = books_.choose(connection, tenant, *wanted)
-            chosen[wanted] = connected or (default if invoice.target_company is None else None)
-        found[chosen[wanted], invoice.currency].append(invoice)
+            chosen[wanted] = connected or (default if document.target_company is None else None)
+        found[document.kind, chosen[wanted], document.currency].append(document)
     return found
 
 
 def _tabled(
     connection: Connection,
-    invoices: Sequence[InvoiceFinalized],
+    going: Sequence[Handed],
+    corrected: Mapping[str, str | None],
     company_id: UUID | None,
     lacking: set[Missing],
-) -> Iterator[tuple[InvoiceFinalized, list[list[Cell]]]]:
+) -> Iterator[tuple[Handed, list[list[Cell]]]]:
     books: Books | None = None
     if company_id is not None:
         books = books_.load(connection, company_id, "")
-    wanted: set[Key] = {key for invoice in invoices for key in csv_rows.keys(invoice, books)}
+    wanted: set[Key] = {key for document in going for key in csv_rows.keys(document, books)}
     mappings = lookup(connection, company_id, wanted) if company_id is not None else {}
-    for invoice in invoices:
-        yield invoice, csv_rows.rows(invoice, books, mappings, lacking)
+    for document in going:
+        if isinstance(document, InvoiceFinalized):
+            yield document, csv_rows.rows(document, books, mappings, lacking)
+        else:
+            number = corrected[document.id]
+            yield document, csv_rows.credit_note_rows(document, number, books, mappings, lacking)
 
 
 def _chunks(
-    tabled: Iterator[tuple[InvoiceFinalized, list[list[Cell]]]],
-) -> Iterator[list[tuple[InvoiceFinalized, list[list[Cell]]]]]:
-    chunk: list[tuple[InvoiceFinalized, list[list[Cell]]]] = []
+    tabled: Iterator[tuple[Handed, list[list[Cell]]]],
+) -> Iterator[list[tuple[Handed, list[list[Cell]]]]]:
+    chunk: list[tuple[Handed, list[list[Cell]]]] = []
     size = 0
-    for invoice, rows in tabled:
+    for document, rows in tabled:
         if chunk and (len(chunk) == PER_FILE or size + len(rows) > ROWS_PER_FILE):
             yield chunk
             chunk, size = [], 0
-        chunk.append((invoice, rows))
+        chunk.append((document, rows))
         size += len(rows)
     if chunk:
         yield chunk
@@ -394,14 +414,14 @@ def _hold(
     values = {
         "handover_id": handover_id,
         "tenant": tenant,
-        "kind": INVOICE.kind,
+        "kind": file.kind,
         "document_id": document_id,
         "file_number": file.number,
     }
     connection.execute(_DOCUMENT, values)
     facts = {"handover_id": str(handover_id), "file": file.name}
-    timeline.append(connection, tenant, INVOICE.kind, document_id, actor, "handed_over_csv", facts)
-    failed = connection.execute(_FAILED, {"tenant": tenant, "kind": INVOICE.kind, "id": document_id})
+    timeline.append(connection, tenant, file.kind, document_id, actor, "handed_over_csv", facts)
+    failed = connection.execute(_FAILED, {"tenant": tenant, "kind": file.kind, "id": document_id})
     for operation in [from_row(row) for row in failed]:
         replays.again(connection, operation.operation_id, actor, "handed over as CSV")
         desk.settle(connection, operation, f"handed over as CSV in {file.name}", actor=actor)
@@ -422,6 +442,7 @@ def _past(row: Row[Any]) -> Past:
                 UUID(one["company_id"]) if one["company_id"] else None,
                 one["invoices"],
                 one["rows"],
+                one["kind"] or INVOICE.kind,
             )
             for one in row.files
         ],

@@ -1,6 +1,9 @@
-"""Invoices as rows of the CSV file that QuickBooks Online imports (Settings, Import data, Invoices).
+"""Invoices as rows of the CSV file that QuickBooks Online imports, and credit notes as rows of a list to enter.
 
+Invoices: Settings, Import data, Invoices. Credit notes have an import of their own in some countries only, where the
+person who imports says which heading is which; elsewhere they are entered by hand, line by line.
 Names stand where the API has ids: as mapped, else billing's own, which is reported as missing.
+https://quickbooks.intuit.com/learn-support/en-us/help-articles/how-to-import-credit-notes/00/332855
 """
 
 from __future__ import annotations
@@ -8,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from typing import Final
 
+from messages.credits import CreditNoteFinalized
 from messages.invoices import InvoiceFinalized
 from messages.lines import Line
 from messages.money import exponent, round_half_up, to_decimal
@@ -36,7 +41,28 @@ COLUMNS: Final = (
     "TaxAmount",
 )
 
+CREDIT_NOTE_COLUMNS: Final = (
+    "CreditNoteNo",
+    "Customer",
+    "CreditNoteDate",
+    "Item",
+    "ItemDescription",
+    "ItemQuantity",
+    "ItemRate",
+    "ItemAmount",
+    "TaxCode",
+    "TaxAmount",
+    "Total",
+    "Reason",
+    "CreditsInvoiceNo",
+    "Memo",
+)
+"""What a person enters for a credit memo; amounts are positive, as QuickBooks has them on one."""
+
 DEFAULT_TERMS: Final = "net_30"
+
+
+Handed = InvoiceFinalized | CreditNoteFinalized
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,55 +74,99 @@ class Missing:
     name: str
 
 
-def keys(invoice: InvoiceFinalized, books: Books | None) -> Iterator[Key]:
+def keys(invoice: Handed, books: Books | None) -> Iterator[Key]:
     """Every mapping that the rows of an invoice may take names from; none without a company."""
     if books is None:
         return
     yield from lines.keys(invoice)
     yield from taxes.keys(invoice, books)
     yield from _customer_keys(invoice, books)
-    yield ("term", invoice.terms or DEFAULT_TERMS, "")
+    if isinstance(invoice, InvoiceFinalized):
+        yield ("term", invoice.terms or DEFAULT_TERMS, "")
 
 
 def rows(
     invoice: InvoiceFinalized, books: Books | None, mappings: Mapping[Key, Mapped], missing: set[Missing]
 ) -> list[list[Cell]]:
-    """One row a line. Texts of headings, which have no row, stand before the description of the line they head."""
+    """An invoice, one row a line."""
     customer = _customer(invoice, books, mappings, missing)
     terms = _name(
         [("term", invoice.terms or DEFAULT_TERMS, "")], mappings, invoice.terms or DEFAULT_TERMS, missing
     )
-    memo = f"AlgaPSA: {invoice.id}" + (f" | PO {invoice.po_number}" if invoice.po_number else "")
-    by_id = {line.id: line for line in invoice.lines}
-    written: list[list[Cell]] = []
+    return [
+        [
+            invoice.number,
+            customer,
+            _day(invoice.invoice_date),
+            _day(invoice.due_date),
+            *sold,
+            terms,
+            _memo(invoice),
+            *tax,
+        ]
+        for sold, tax in _lines(invoice, books, mappings, missing)
+    ]
+
+
+def credit_note_rows(
+    note: CreditNoteFinalized,
+    credits_number: str | None,
+    books: Books | None,
+    mappings: Mapping[Key, Mapped],
+    missing: set[Missing],
+) -> list[list[Cell]]:
+    """A credit note, one row a line; `credits_number` is the number of the invoice that it corrects."""
+    customer = _customer(note, books, mappings, missing)
+    return [
+        [
+            note.number,
+            customer,
+            _day(note.invoice_date),
+            *sold,
+            *tax,
+            _money(-note.total, note.currency),
+            note.reason,
+            credits_number or note.credits_invoice,
+            _memo(note),
+        ]
+        for sold, tax in _lines(note, books, mappings, missing)
+    ]
+
+
+def _lines(
+    document: Handed, books: Books | None, mappings: Mapping[Key, Mapped], missing: set[Missing]
+) -> Iterator[tuple[list[Cell], tuple[Cell, Cell]]]:
+    """What each line sells, and its tax. Texts of headings, which have no row, stand before the line they head."""
+    sign = -1 if isinstance(document, CreditNoteFinalized) else 1
+    by_id = {line.id: line for line in document.lines}
     headings: list[str] = []
-    for line in invoice.lines:
+    for line in document.lines:
         if lines.is_note(line):
             headings.append(line.description)
             continue
-        price = priced(line.quantity, line.unit_price, line.net_amount, invoice.currency)
+        quantity, unit_price = lines.signed(line, sign) if sign < 0 else (line.quantity, line.unit_price)
+        price = priced(quantity, unit_price, sign * line.net_amount, document.currency)
         told = f"{line.description} ({price.remark})" if price.remark else line.description
-        written.append(
-            [
-                invoice.number,
-                customer,
-                _day(invoice.invoice_date),
-                _day(invoice.due_date),
-                _item(line, mappings, missing),
-                ": ".join([*headings, told]),
-                price.quantity,
-                price.unit_price,
-                round_half_up(price.amount, max(2, exponent(invoice.currency))),
-                terms,
-                memo,
-                *_tax(invoice, line, by_id, books, mappings, missing),
-            ]
-        )
+        sold: list[Cell] = [
+            _item(line, mappings, missing),
+            ": ".join([*headings, told]),
+            price.quantity,
+            price.unit_price,
+            round_half_up(price.amount, max(2, exponent(document.currency))),
+        ]
+        yield sold, _tax(document, sign, line, by_id, books, mappings, missing)
         headings = []
-    return written
 
 
-def _customer_keys(invoice: InvoiceFinalized, books: Books) -> tuple[Key, ...]:
+def _memo(document: Handed) -> str:
+    return f"AlgaPSA: {document.id}" + (f" | PO {document.po_number}" if document.po_number else "")
+
+
+def _money(minor: int, currency: str) -> Decimal:
+    return round_half_up(to_decimal(minor, currency), max(2, exponent(currency)))
+
+
+def _customer_keys(invoice: Handed, books: Books) -> tuple[Key, ...]:
     profile = invoice.billing_profile
     if profile is not None and profile.bills_separately:
         return customers.keys("billing_profile", profile.id, invoice.currency, books)
@@ -104,7 +174,7 @@ def _customer_keys(invoice: InvoiceFinalized, books: Books) -> tuple[Key, ...]:
 
 
 def _customer(
-    invoice: InvoiceFinalized, books: Books | None, mappings: Mapping[Key, Mapped], missing: set[Missing]
+    invoice: Handed, books: Books | None, mappings: Mapping[Key, Mapped], missing: set[Missing]
 ) -> str:
     profile = invoice.billing_profile
     own = f"{invoice.client.name}:{profile.name}" if profile and profile.bills_separately else None
@@ -123,7 +193,8 @@ def _item(line: Line, mappings: Mapping[Key, Mapped], missing: set[Missing]) -> 
 
 
 def _tax(
-    invoice: InvoiceFinalized,
+    invoice: Handed,
+    sign: int,
     line: Line,
     by_id: Mapping[str, Line],
     books: Books | None,
@@ -133,7 +204,7 @@ def _tax(
     """Tax code and amount of a line; QuickBooks works out what billing did not."""
     if invoice.tax_source != "internal":
         return "", ""
-    amount = round_half_up(to_decimal(line.tax_amount, invoice.currency), max(2, exponent(invoice.currency)))
+    amount = _money(sign * line.tax_amount, invoice.currency)
     governing = taxes.governing(line, by_id)
     region = governing.tax_region or taxes.DEFAULT_REGION
     if books is None or books.in_us:

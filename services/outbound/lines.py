@@ -175,7 +175,7 @@ def _class(
 def _sales_line(
     line: Line, sign: int, currency: str, item: Mapped, tax_code: str, class_id: str | None
 ) -> dict[str, Any]:
-    quantity, unit_price = _signed(line, sign)
+    quantity, unit_price = signed(line, sign)
     price = priced(quantity, unit_price, sign * line.net_amount, currency)
     description = f"{line.description} ({price.remark})" if price.remark else line.description
     detail: dict[str, Any] = {
@@ -196,7 +196,7 @@ def _sales_line(
     }
 
 
-def _signed(line: Line, sign: int) -> tuple[Decimal, Decimal]:
+def signed(line: Line, sign: int) -> tuple[Decimal, Decimal]:
     """Quantity and price whose product has the sign of the wire's amount; of a negated line the negative one turns."""
     product = line.quantity * line.unit_price
     if product == 0 or line.net_amount == 0 or (product > 0) == (sign * line.net_amount > 0):

@@ -1,4 +1,4 @@
-"""`/v1/csv-exports`: invoices as files for QuickBooks' own import, with or without a connection."""
+"""`/v1/csv-exports`: invoices as files for QuickBooks' own import and credit notes to enter, connected or not."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DAY = r"^\d{4}-\d{2}-\d{2}$"
 
 
 class SelectionGiven(Given):
-    """Which invoices: dated in a period, both ends included, or named by number or id, or both."""
+    """Which invoices and credit notes: dated in a period, both ends included, or named by number or id, or both."""
 
     from_: str | None = Field(default=None, alias="from", pattern=_DAY, examples=["2026-10-01"])
     to: str | None = Field(default=None, pattern=_DAY, examples=["2026-10-31"])
@@ -34,7 +34,7 @@ class SelectionGiven(Given):
 
 
 class TakeBackGiven(Given):
-    """Which invoices of a hand-over were not imported; all when none is named."""
+    """Which invoices and credit notes of a hand-over were not imported or entered; all when none is named."""
 
     invoices: list[Annotated[str, Field(min_length=1, max_length=255)]] = Field(
         default=[], max_length=csv_handover.MOST
@@ -48,7 +48,12 @@ class FileTold(Told):
     number: int
     name: str
     company_id: UUID | None
-    invoices: int
+    kind: str = Field(
+        description="invoice: for QuickBooks' import. credit_note: to be entered by hand, or imported where "
+        "QuickBooks offers an import of credit notes.",
+        examples=["invoice"],
+    )
+    invoices: int = Field(description="How many documents it carries.")
     rows: int
 
 
@@ -78,6 +83,7 @@ class HandoverTold(Told):
     first_date: date | None
     last_date: date | None
     invoices: int
+    credit_notes: int
     files: list[FileTold]
     left_out: list[LeftOutTold]
     missing: list[MissingTold]
@@ -93,7 +99,7 @@ class PastTold(Told):
     last_date: date | None
     files: list[FileTold]
     missing: list[MissingTold]
-    standing: int = Field(description="Invoices held back until they are linked, or taken back.")
+    standing: int = Field(description="Documents held back until they are linked, or taken back.")
 
 
 class HandoversTold(BaseModel):
@@ -103,7 +109,7 @@ class HandoversTold(BaseModel):
 
 
 class TakenBack(BaseModel):
-    """How many invoices go on to be exported."""
+    """How many documents go on to be exported."""
 
     taken_back: int
 
@@ -156,7 +162,7 @@ def download(handover_id: UUID, number: int, work: Reader) -> Response:
 
 @router.post("/{handover_id}/take-back", response_model=TakenBack)
 def take_back(handover_id: UUID, given: TakeBackGiven, work: Manager) -> Response:
-    """Say that a file, or some invoices of it, were not imported: they are exported as if never handed over."""
+    """Say that a file, or some documents of it, were not imported or entered: they are exported like others."""
 
     def act(connection: Connection) -> TakenBack:
         taken = csv_handover.take_back(

@@ -234,11 +234,10 @@ def test_what_failed_waits_like_the_others(workbench: Workbench) -> None:
 
 
 def test_what_is_left_out_says_why(workbench: Workbench) -> None:
-    """In QuickBooks already, prepaid, a credit note, voided, or handed over before."""
+    """In QuickBooks already, prepaid, voided, or handed over before."""
     workbench.say("invoice.finalized", invoice("inv-1"))
     workbench.set("auto_sync", False, "tenant")
     workbench.say("invoice.finalized", invoice("inv-2", type="prepayment"))
-    workbench.say("credit_note.finalized", credit_note("cn-1"))
     workbench.say("invoice.finalized", invoice("inv-3"))
     workbench.say("invoice.voided", voided("inv-3"))
     workbench.say("invoice.finalized", invoice("inv-4"))
@@ -248,12 +247,68 @@ def test_what_is_left_out_says_why(workbench: Workbench) -> None:
     assert made.invoices == 1
     said = {one.document_id: one.why for one in made.left_out}
     assert [said[id_].split(";")[0].split(",")[0] for id_ in sorted(said)] == [
-        "QuickBooks imports no credit notes from files",
         "it is in QuickBooks already",
         "a prepayment invoice is not exported",
         "it is voided",
         "it was handed over before",
     ]
+
+
+def test_credit_notes_are_a_list_to_enter(workbench: Workbench) -> None:
+    """In a file of their own, with all that a credit memo needs, positive; and held like what is imported."""
+    name(workbench, customer="Cool Cars Inc", item="Managed Services")
+    workbench.set("auto_sync", False, "tenant")
+    workbench.say("credit_note.finalized", credit_note("cn-1", credits_invoice="inv-1"))
+    workbench.say("invoice.finalized", invoice("inv-1"))
+    made = hand_over(workbench)
+    assert (made.invoices, made.credit_notes) == (1, 1)
+    imports, enter = made.files
+    assert (imports.kind, enter.kind, enter.invoices) == ("invoice", "credit_note", 1)
+    assert enter.name.startswith("credit-notes-to-enter-20")
+    (row,) = table(enter.content)
+    assert row == {
+        "CreditNoteNo": "CN-1",
+        "Customer": "Cool Cars Inc",
+        "CreditNoteDate": "10/31/2026",
+        "Item": "Managed Services",
+        "ItemDescription": row["ItemDescription"],
+        "ItemQuantity": row["ItemQuantity"],
+        "ItemRate": row["ItemRate"],
+        "ItemAmount": "80.00",
+        "TaxCode": "",
+        "TaxAmount": "0.00",
+        "Total": "80.00",
+        "Reason": "service was down",
+        "CreditsInvoiceNo": "INV-1",
+        "Memo": "AlgaPSA: cn-1",
+    }
+    assert round(float(row["ItemQuantity"]) * float(row["ItemRate"]), 2) == 80
+    with workbench.fleet.transaction(TENANT) as connection:
+        (past,) = csv_handover.listed(connection, TENANT)
+    assert [(file.kind, file.invoices) for file in past.files] == [("invoice", 1), ("credit_note", 1)]
+    assert past.standing == 2
+
+
+def test_a_credit_note_that_was_handed_over_is_not_exported_as_well(workbench: Workbench) -> None:
+    """Its failed export waits, and so does a void, until it is found in QuickBooks or taken back."""
+    note = credit_note("cn-1", client={"id": "new", "name": "New", "tax_exempt": True})
+    workbench.say("credit_note.finalized", note)
+    assert workbench.outcome("credit_note", "cn-1") == ("failed", "missing_customer_mapping")
+    made = hand_over(workbench)
+    workbench.map("customer", "new", "2")
+    workbench.settle()
+    assert workbench.outcome("credit_note", "cn-1") == ("waiting", "csv")
+    assert (workbench.exceptions(), workbench.objects("CreditMemo")) == ([], [])
+    assert workbench.timeline("credit_note", "cn-1").count("handed_over_csv") == 1
+    assert made.handover_id is not None
+    assert take_back(workbench, made.handover_id, ["CN-1"]) == 1
+    workbench.settle()
+    assert workbench.outcome("credit_note", "cn-1") == ("succeeded", None)
+    workbench.say("credit_note.finalized", credit_note("cn-2"), settle=False)
+    hand_over(workbench, Selection(named=["CN-2"]))
+    workbench.say("credit_note.voided", voided("cn-2"))
+    assert workbench.outcome("credit_note", "cn-2") == ("waiting", "csv")
+    assert len(workbench.objects("CreditMemo")) == 1
 
 
 def test_what_may_be_on_its_way_is_left_out(workbench: Workbench) -> None:
