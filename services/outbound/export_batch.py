@@ -36,6 +36,10 @@ from services.quickbooks.reply import Reply
 
 log = structlog.get_logger()
 
+ALONE = (
+    "it goes alone, and fails there with the whole story"  # which takes its time: here a transaction is open
+)
+
 _FORMS: Mapping[str, ExportForm] = {form.kind: form for form in (EXPORT_INVOICE, EXPORT_CREDIT_MEMO)}
 
 # In the order in which everybody locks documents, and with them what happens to documents.
@@ -151,8 +155,9 @@ class ExportBatch(OutboundHandler):
                 raise
             except Exception as error:
                 # It stands in QuickBooks; alone it is found there, and what is wrong with it holds up only itself.
-                log.exception("settling_failed", member=str(member.operation_id))
-                _alone(connection, member, "read_back", f"recording it stopped at {type(error).__name__}")
+                said = f"recording it stopped at {type(error).__name__}"
+                log.warning("settling_failed", member=str(member.operation_id), said=said, advice=ALONE)
+                _alone(connection, member, "read_back", said)
         made = sum(isinstance(one, Reply) for one in came.values())
         return Settled({"documents": len(members), "made": made, "alone": len(members) - made})
 
@@ -212,8 +217,10 @@ def _call(connection: Connection, member: Operation) -> Call | None:
         prepared = _FORMS[member.kind].prepare(connection, member, request_id(member, member.generation))
     except (OperationalError, InterfaceError):
         raise
-    except Exception:
-        log.exception("preparing_failed", operation=str(member.operation_id), advice="it goes alone")
+    except Exception as error:
+        log.warning(
+            "preparing_failed", member=str(member.operation_id), error=type(error).__name__, advice=ALONE
+        )
         savepoint.rollback()
         return None
     if isinstance(prepared, Send) and not prepared.look_first:

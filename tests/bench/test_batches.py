@@ -39,7 +39,7 @@ from tests.support.sandbox import Sandbox
 
 log = structlog.get_logger()
 
-DOCUMENTS: Final = int(os.environ.get("ALGASYNC_BATCH_DOCUMENTS", "75"))
+DOCUMENTS: Final = int(os.environ.get("ALGASYNC_BATCH_DOCUMENTS", "50"))
 IN_FLIGHT: Final = 8
 WITHIN: Final = 600.0  # seconds
 
