@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import InterfaceError, OperationalError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from messages import BadJson, BadMessage, TooDeep, TooLarge
@@ -135,6 +136,11 @@ def install(app: FastAPI) -> None:
         _log.error("database_unavailable", error=type(error).__name__)
         detail = "the database does not answer; nothing was changed, try again in some seconds"
         return response(request, 503, "database_unavailable", detail, headers={"Retry-After": "5"})
+
+    @app.exception_handler(ClientDisconnect)
+    def left(request: Request, error: ClientDisconnect) -> Response:
+        detail = "the connection ended before the whole body had arrived"  # nobody is there to read it
+        return response(request, 400, "incomplete_body", detail)
 
     @app.exception_handler(Exception)
     def surprise(request: Request, error: Exception) -> Response:

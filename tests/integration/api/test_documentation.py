@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -15,6 +17,7 @@ from services.api import create_app, documentation
 from services.api.keys import Scope
 from tests.support.api import TENANT, Served
 from tests.support.attack import Routes
+from tests.support.deadline import eventually
 from tests.support.desk import World
 from tests.support.ledger import company
 
@@ -100,6 +103,19 @@ def test_an_error_of_ours_is_a_problem_too(served: Served, monkeypatch: pytest.M
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.json()["request_id"]
     assert "secret" not in answer.text
+
+
+def test_a_caller_who_hangs_up_is_no_error_of_ours(served: Served) -> None:
+    """A body that ends in the middle is told in one line, and alarms nobody."""
+    address = urlsplit(served.url)
+    head = f"POST /v1/events HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: application/json\r\n"
+    key = served.caller(Scope.EVENTS).key
+    with capture_logs() as logs:
+        with socket.create_connection((address.hostname, address.port)) as caller:
+            caller.sendall(f"{head}Authorization: Bearer {key}\r\nContent-Length: 1000\r\n\r\n{{".encode())
+        eventually(lambda: any(one["event"] == "request" for one in logs), 10)
+    assert [(one["event"], one["status"]) for one in logs if "status" in one] == [("request", 400)]
+    assert [one for one in logs if one["log_level"] == "error"] == []
 
 
 def test_the_events_page_has_every_event_and_loads_nothing(served: Served) -> None:
