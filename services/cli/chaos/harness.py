@@ -38,6 +38,8 @@ SETTINGS: Final = {
 }
 _LATE: Final = 0.6  # part of the run after which the late service is mapped
 _LOOK: Final = 0.25  # seconds
+_BEHIND: Final = 200  # events and operations, beyond which an aimed blow waits
+_CATCH_UP: Final = 60.0  # seconds, at most
 
 _PROGRESS: Final = text(
     """SELECT (SELECT count(*) FROM event WHERE state = 'applied') AS applied,
@@ -118,9 +120,20 @@ class Run:
             if number == int(parts * _LATE):
                 day.map_late_service()
             if number < len(self._blows):
+                if self._blows[number].boundary is not None:
+                    self._catch_up(stage)
                 day.strike(number, self._blows[number], self._acts[number])
             self._look(stage)
         day.end()
+
+    def _catch_up(self, stage: Stage) -> None:
+        """Wait until the fleet is not far behind, so that it comes in time to the invoice that a blow is aimed at."""
+        deadline = time.monotonic() + _CATCH_UP
+        while time.monotonic() < deadline:
+            now = self._look(stage)
+            if now.open + now.outbox < _BEHIND:
+                return
+            time.sleep(_LOOK)
 
     def _look(self, stage: Stage) -> Row[Any]:
         """See how far things are, and start again what has ended although nobody killed it."""

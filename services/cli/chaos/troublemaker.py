@@ -138,7 +138,7 @@ class Troublemaker:
             workers.cut()
             quickbooks.flow()
             with crowd.queues_full(self._stage.node, "intake", "export"):
-                self._felt("nacks_to_relay", lambda: _sum(relay, "refused_by_broker", "events"), bill)
+                self._felt("nacks_to_relay", lambda: _sum(relay, "refused_by_broker", "events"), bill, _FULL)
                 self._felt(
                     "nacks_to_dispatcher", lambda: _sum(dispatcher, "commands_not_confirmed", "count"), bill
                 )
