@@ -90,6 +90,21 @@ def test_then_the_invoice_is_finalized_with_it(workbench: Workbench) -> None:
     assert workbench.exceptions() == []
 
 
+def test_a_neighbour_keeps_the_tax_of_its_own(workbench: Workbench) -> None:
+    """One leaves its tax to QuickBooks, the next has been taxed by billing: nobody decides for the other."""
+    automated(workbench)
+    workbench.map("tax_code", "CA", "2")
+    taxed = draft(("l1", 10000, True), tax=700, total=10700) | {"id": "inv-2", "number": "INV-2"}
+    taxed |= {"tax_source": "external"}
+    taxed["lines"][0]["tax_amount"] = 700
+    workbench.say("invoice.tax_requested", draft(("l1", 10000, True)), settle=False)
+    workbench.say("invoice.finalized", taxed)
+    assert told(workbench)["tax"] == 825
+    (made,) = workbench.objects()
+    assert (made["DocNumber"], made["TotalAmt"], made["TxnTaxDetail"]["TotalTax"]) == ("INV-2", 107, 7)
+    assert workbench.exceptions() == []
+
+
 def test_a_second_request_replaces_the_first(workbench: Workbench) -> None:
     """Each request is answered by the draft as it then was; no draft stays."""
     automated(workbench)
