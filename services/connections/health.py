@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from services.connections import companies, facts, meter, notices, preflight
+from services.connections import catalog, companies, facts, meter, notices, preflight
 from services.connections.companies import Company
 from services.connections.meter import Spent
 from services.connections.notices import Notice
@@ -129,5 +129,19 @@ def of(connection: Connection, company_id: UUID) -> Health:
         exceptions_open=connection.execute(_EXCEPTIONS, found).scalar_one(),
         reads_this_month=meter.spent(connection, company_id),
         read_budget=chosen.read_budget,
-        findings=preflight.report(preferences) if preferences else [],
+        findings=[
+            *preflight.deposits(
+                _bank_accounts(connection, company_id), chosen.deposit_account, chosen.deposit_accounts
+            ),
+            *(preflight.report(preferences) if preferences else []),
+        ],
     )
+
+
+def _bank_accounts(connection: Connection, company_id: UUID) -> dict[str, str]:
+    """Names of the company's bank accounts by id, as its list was last read."""
+    return {
+        entry.id: entry.name
+        for entry in catalog.entries(connection, company_id, "Account")
+        if entry.data.get("AccountType") == "Bank"
+    }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from services.mapping.settings import Reference
 from services.quickbooks.entities import Preferences
 
 
@@ -25,6 +26,34 @@ ADVANCED = "Account and settings > Advanced"
 def report(preferences: Preferences) -> list[Finding]:
     """What there is to know before the first document goes out, risks first."""
     return sorted(_findings(preferences), key=lambda finding: not finding.risk)
+
+
+def deposits(
+    banks: Mapping[str, str], usual: Reference | None, by_method: Mapping[str, Reference]
+) -> Iterator[Finding]:
+    """Payments of processors that go straight to a bank account: payouts come later, together and less their fees.
+
+    `banks` are names of bank accounts by id; `by_method` names a processor as `method:provider`.
+    """
+    place = "algasync: settings set deposit_accounts"
+    for method, account in by_method.items():
+        if ":" in method and account.id in banks:
+            yield Finding(
+                "processor_payments_to_bank",
+                True,
+                f"Payments of {method} are deposited straight to the bank account {banks[account.id]}. A processor pays"
+                " several out at once, less its fees, so they would not match the bank's lines: use Undeposited Funds"
+                " or a clearing account.",
+                place,
+            )
+    if usual is not None and usual.id in banks:
+        yield Finding(
+            "payments_to_bank",
+            False,
+            f"Payments are deposited straight to the bank account {banks[usual.id]}, and so are those of a processor"
+            " for which no deposit account of its own is set.",
+            place,
+        )
 
 
 def _findings(preferences: Preferences) -> Iterator[Finding]:

@@ -36,10 +36,26 @@ LISTS: Mapping[str, str] = {
     "default_department": "Department",
     "write_off_item": "Item",
     "refund_account": "Account",
+    "receivables_account": "Account",
 }
 """From which list a kind of mapping, or a setting, is chosen."""
 
-_DEPOSIT_TO = frozenset({"Bank", "Other Current Asset"})
+_ACCOUNTS: Mapping[str, tuple[frozenset[str], str]] = {
+    "deposit_account": (
+        frozenset({"Bank", "Other Current Asset"}),
+        "money is deposited to a Bank or an Other Current Asset account",
+    ),
+    "refund_account": (
+        frozenset({"Bank", "Other Current Asset"}),
+        "money is given back from a Bank or an Other Current Asset account",
+    ),
+    "receivables_account": (
+        frozenset({"Accounts Receivable"}),
+        "what customers owe is on an Accounts Receivable account",
+    ),
+}
+"""Which types of account a setting takes, and why."""
+
 _NO_LINE = {
     "Category": "is a category, which no line may name; choose an item in it",
     "Group": "is a bundle; choose the items in it one by one",
@@ -72,7 +88,7 @@ def needed(kind: str) -> tuple[str, ...]:
 def listed(connection: Connection, company_id: UUID, kind: str) -> list[Choice]:
     """Everything that can be chosen for a kind, by label; inactive, gone and impossible ones are left out."""
     rates = _rates(connection, company_id) if kind == Kind.TAX_CODE else {}
-    found = [choice(entry, rates) for entry in catalog.entries(connection, company_id, LISTS[kind])]
+    found = [choice(entry, rates, kind) for entry in catalog.entries(connection, company_id, LISTS[kind])]
     return distinct([one for one in found if not one.hindrance])
 
 
@@ -84,14 +100,14 @@ def of(
     taxes = any(kind == Kind.TAX_CODE for kind, _ in wanted)
     rates = _rates(connection, company_id) if taxes else {}
     return {
-        (kind, id_): choice(entries[LISTS[kind], id_], rates)
+        (kind, id_): choice(entries[LISTS[kind], id_], rates, kind)
         for kind, id_ in wanted
         if (LISTS[kind], id_) in entries
     }
 
 
-def choice(entry: Entry, rates: Mapping[str, Entry]) -> Choice:
-    """One row of a list as a choice."""
+def choice(entry: Entry, rates: Mapping[str, Entry], kind: str) -> Choice:
+    """One row of a list as a choice for a kind of mapping, or a setting."""
     label, details = entry.name or entry.id, dict[str, Any]()
     if entry.entity == "TaxCode":
         label, details = _tax_code(entry, rates)
@@ -107,7 +123,7 @@ def choice(entry: Entry, rates: Mapping[str, Entry]) -> Choice:
         )
     elif entry.entity == "Item" and entry.data.get("Sku"):
         label = f"{label} [{entry.data['Sku']}]"
-    return Choice(entry.id, entry.name, label, *_standing(entry), details)
+    return Choice(entry.id, entry.name, label, *_standing(entry, kind), details)
 
 
 def distinct(found: list[Choice]) -> list[Choice]:
@@ -159,7 +175,7 @@ def _in_force(rate: Mapping[str, Any], today: datetime.date) -> Decimal:
     return Decimal(str(latest.get("RateValue") or 0))
 
 
-def _standing(entry: Entry) -> tuple[Standing, str]:
+def _standing(entry: Entry, kind: str) -> tuple[Standing, str]:
     """Whether it can be chosen, and why not."""
     name = f"{entry.name} ({entry.id})"
     if entry.gone:
@@ -170,11 +186,10 @@ def _standing(entry: Entry) -> tuple[Standing, str]:
         return "inactive", f"{name} is hidden in QuickBooks; choose another"
     if entry.entity == "Item" and entry.data.get("Type") in _NO_LINE:
         return "unusable", f"{name} {_NO_LINE[entry.data['Type']]}"
-    if entry.entity == "Account" and entry.data.get("AccountType") not in _DEPOSIT_TO:
-        return "unusable", (
-            f"{name} is an account of type {entry.data.get('AccountType')}; money is deposited to a Bank or an"
-            " Other Current Asset account"
-        )
+    if entry.entity == "Account":
+        types, wanted = _ACCOUNTS.get(kind, _ACCOUNTS["deposit_account"])
+        if entry.data.get("AccountType") not in types:
+            return "unusable", f"{name} is an account of type {entry.data.get('AccountType')}; {wanted}"
     return "active", ""
 
 

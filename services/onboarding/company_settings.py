@@ -1,6 +1,6 @@
 """Settings that point into the company's lists: checked against it, completed with names, and what they mend released.
 
-A deposit account is a Bank or Other Current Asset account, a class and a department are in use; what QuickBooks cannot
+An account is of the type that its setting is for, a class and a department are in use; what QuickBooks cannot
 be asked about is set, and said to be unchecked.
 """
 
@@ -28,6 +28,7 @@ POINTING = frozenset(
         "default_department",
         "write_off_item",
         "refund_account",
+        "receivables_account",
     }
 )
 """Settings whose values are rows of the company's lists."""

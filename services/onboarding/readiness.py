@@ -180,7 +180,7 @@ def _unusable(
     known = catalog.find(connection, books.company_id, {(entity, id_) for entity, id_, _ in named})
     for entity, id_, where in named:
         entry = known.get((entity, id_))
-        hindrance = choices.choice(entry, {}).hindrance if entry is not None else ""
+        hindrance = choices.choice(entry, {}, "").hindrance if entry is not None else ""
         if entry is None:
             hindrance = f"there is no {entity} {id_} in QuickBooks"
         if hindrance:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -189,14 +190,14 @@ def scoped(connection: Connection) -> int:
 
 
 class Commands:
-    """The operators' commands on the test's database, as dana."""
+    """The operators' commands on the test's database, as dana; `data` is a folder of the test's own."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, data: Path) -> None:
         self._env = {
             "DATABASE_URL": url,
             "BROKER_URL": "",
             "ALGASYNC_ACTOR": "dana",
-            "ALGASYNC_DATA": "/nonexistent",
+            "ALGASYNC_DATA": str(data),
             "NO_COLOR": "1",
         }
 
@@ -221,8 +222,8 @@ class Commands:
 class Installed(Commands):
     """The installed program, in a process of its own."""
 
-    def __init__(self, url: str, run_cli: RunCli) -> None:
-        super().__init__(url)
+    def __init__(self, url: str, data: Path, run_cli: RunCli) -> None:
+        super().__init__(url, data)
         self._run_cli = run_cli
 
     def _run(self, words: tuple[str, ...], env: dict[str, str]) -> tuple[int, str, str]:
@@ -233,8 +234,10 @@ class Installed(Commands):
 class Called(Commands):
     """The same commands in this process: a second sooner each."""
 
-    def __init__(self, url: str, patch: pytest.MonkeyPatch, captured: pytest.CaptureFixture[str]) -> None:
-        super().__init__(url)
+    def __init__(
+        self, url: str, data: Path, patch: pytest.MonkeyPatch, captured: pytest.CaptureFixture[str]
+    ) -> None:
+        super().__init__(url, data)
         self._patch = patch
         self._captured = captured
 

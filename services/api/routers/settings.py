@@ -82,7 +82,13 @@ class ChoiceQuery(Given):
     """Choices of which setting."""
 
     name: Literal[
-        "deposit_account", "deposit_accounts", "default_class", "default_department", "write_off_item"
+        "deposit_account",
+        "deposit_accounts",
+        "default_class",
+        "default_department",
+        "write_off_item",
+        "refund_account",
+        "receivables_account",
     ]
     realm_id: str | None = Field(default=None, description="The company; the tenant's default when left out.")
     refresh: bool = Field(default=False, description="Ask QuickBooks even if the list is recent.")

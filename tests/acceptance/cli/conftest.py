@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.support.command import RunCli
@@ -11,6 +13,6 @@ __all__ = ["desk", "world"]
 
 
 @pytest.fixture
-def desk(database_url: str, run_cli: RunCli) -> Installed:
+def desk(database_url: str, tmp_path: Path, run_cli: RunCli) -> Installed:
     """An operator at a terminal, with the installed program."""
-    return Installed(database_url, run_cli)
+    return Installed(database_url, tmp_path, run_cli)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from services.connections import health
+from services.connections import catalog, health
 from services.connections.health import Health
 from services.ledger import pauses
 from services.mapping import settings
@@ -77,6 +79,28 @@ def test_settings_of_the_panel(bench: InboundBench) -> None:
     assert shown.deposit_account == Reference(**account)
     assert (shown.default_class, shown.default_department) == (Reference(id="1", name="West"), None)
     assert (shown.auto_create_customers, shown.paused) == (True, ["tenant"])
+
+
+def test_processor_payments_that_go_to_a_bank_account(bench: InboundBench) -> None:
+    """A warning for each processor, a word for the usual account; none for Undeposited Funds or a clearing account."""
+    catalog.read(bench.fleet, bench.clients, TENANT, bench.company_id, ["Account"])
+    scope = settings.of_company(bench.company_id)
+
+    def told() -> list[tuple[str, bool]]:
+        found = [one for one in card(bench).findings if one.code.endswith("payments_to_bank")]
+        return [(one.code, one.risk) for one in found]
+
+    def choose(name: str, value: Any) -> None:
+        with bench.fleet.transaction(TENANT) as connection:
+            settings.put(connection, TENANT, scope, name, value, actor="admin")
+
+    assert told() == []
+    choose("deposit_accounts", {"card:stripe": {"id": "4"}, "check": {"id": "5"}})
+    assert told() == []
+    choose("deposit_accounts", {"card:stripe": {"id": "5"}, "check": {"id": "5"}})
+    assert told() == [("processor_payments_to_bank", True)]
+    choose("deposit_account", {"id": "5"})
+    assert told() == [("processor_payments_to_bank", True), ("payments_to_bank", False)]
 
 
 def test_drift_and_exceptions(bench: InboundBench) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.support.desk import Called, world
@@ -10,6 +12,8 @@ __all__ = ["desk", "world"]
 
 
 @pytest.fixture
-def desk(database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Called:
+def desk(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Called:
     """An operator at the commands, within this process."""
-    return Called(database_url, monkeypatch, capsys)
+    return Called(database_url, tmp_path, monkeypatch, capsys)

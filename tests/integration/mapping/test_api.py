@@ -64,6 +64,12 @@ def test_a_setting_points_at_what_is_there(served: Served, company_id: UUID) -> 
     assert done["effective"]["deposit_account"]["name"] == "Checking"
     refused = manager("PUT", "/v1/settings/deposit_account", json={"realm_id": US, "value": {"id": "7"}})
     assert refused.json()["errors"][0]["field"] == "deposit_account"
+    for account, status in (("5", 422), ("999", 422), ("7", 200)):
+        path, given = "/v1/settings/receivables_account", {"realm_id": US, "value": {"id": account}}
+        assert manager("PUT", path, json=given).status_code == status
+    assert manager.get("/v1/settings", realm_id=US)["effective"]["receivables_account"]["name"]
+    labels = [one["id"] for one in manager.get("/v1/settings/choices", name="receivables_account")["data"]]
+    assert labels == ["7"]
     for method, account in (("card", "9"), ("check", "4")):
         manager.put(f"/v1/settings/deposit_accounts/{method}", {"realm_id": US, "value": {"id": account}})
     shown = manager.get("/v1/settings", realm_id=US)["effective"]["deposit_accounts"]
