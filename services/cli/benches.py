@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from services.cli import (
+    bench_capacity,
     bench_ceiling,
     bench_exceptions,
     bench_fleet,
@@ -24,3 +25,4 @@ app.command("onboarding")(bench_onboarding.onboarding)
 app.command("poll")(bench_poll.poll)
 app.command("exceptions")(bench_exceptions.exceptions)
 app.command("growth")(bench_growth.growth)
+app.command("capacity")(bench_capacity.capacity)
