@@ -13,7 +13,7 @@ from messages.credits import CreditApplied
 from services.ledger import links, waits
 from services.ledger.documents import Document
 from services.ledger.operations import Operation
-from services.ledger.ports import Adopt, Fail, Hold, Look, Prepared, Send, Settled
+from services.ledger.ports import Adopt, Fail, Hold, Look, Prepared, Send, Settled, Skip
 from services.mapping.mappings import lookup
 from services.outbound import (
     allocations,
@@ -56,6 +56,8 @@ class ApplyCredit(PaymentMaker):
         )
         applied = applications.read(known[own])
         invoice, source = (known[reference] for reference in applications.involved(applied))
+        if known[own].live and not operation.repair:
+            return Skip("applied_already", "billing said it before, and QuickBooks has it")
         assert operation.company_id is not None
         books = books_.load(connection, operation.company_id, invoice.document.client_id or "")
         from_memo = applied.source_kind == "credit_note"

@@ -26,7 +26,7 @@ from services.ledger.documents import Description
 from services.ledger.operations import Lane, Plan
 from services.ledger.ports import Effect
 from services.mapping import settings
-from services.outbound import applications, books
+from services.outbound import applications, books, repeats
 from services.outbound.dossiers import Reference
 
 Rule = Callable[[Connection, str, Any], Effect]
@@ -107,6 +107,8 @@ def _payment(connection: Connection, tenant: str, payment: PaymentRecorded) -> E
         document_date=payment.date,
         data=payment.plain(),
     )
+    if repeats.contradicts(connection, tenant, payment, "export_payment"):
+        return _by_hand(connection, tenant, payment)
     invoices = [("invoice", share.invoice_id) for share in payment.allocations]
     plan = _payment_plan(connection, tenant, payment.id, invoices, invoices, payment.client.id)
     return Effect(described, [plan], {"amount": payment.amount, "currency": payment.currency})
@@ -156,13 +158,13 @@ def _reversed(connection: Connection, tenant: str, reversed_: PaymentReversed) -
         company_id=company_id,
         company_condition=condition,
         payload={"involves": _listed(("invoice", share["invoice_id"]) for share in shares)},
-        supersedes=frozenset({"export_payment"}),
+        supersedes=frozenset({"export_payment", "unsupported"}),
     )
     note = {"reason": reversed_.reason, "date": reversed_.date.isoformat()}
     return Effect(Description(state="voided"), [plan], note)
 
 
-def _credit(kind: str, state: str, supersedes: str) -> Rule:
+def _credit(kind: str, state: str, supersedes: frozenset[str]) -> Rule:
     """Credit is applied or taken back, each application by itself."""
 
     def rule(connection: Connection, tenant: str, applied: CreditApplied) -> Effect:
@@ -175,8 +177,9 @@ def _credit(kind: str, state: str, supersedes: str) -> Rule:
         )
         if applied.source_kind not in applications.SOURCES:
             # What is taken back need not be entered any more.
-            taken_back = frozenset({"unsupported"} if isinstance(applied, CreditUnapplied) else ())
-            return _by_hand(connection, tenant, applied, described, supersedes=taken_back)
+            return _by_hand(connection, tenant, applied, described, supersedes=supersedes - {"apply_credit"})
+        if state == "finalized" and repeats.contradicts(connection, tenant, applied, kind):
+            return _by_hand(connection, tenant, applied, event="CreditAppliedAgain")
         involved = applications.involved(applied)
         own: Reference = ("credit_application", applied.application_id)
         company_id, condition = _home(connection, tenant, [own, *involved], "")
@@ -186,7 +189,7 @@ def _credit(kind: str, state: str, supersedes: str) -> Rule:
             company_id=company_id,
             company_condition=condition,
             payload={"involves": _listed(involved)},
-            supersedes=frozenset({supersedes}),
+            supersedes=supersedes,
         )
         note = {"amount": applied.amount, "invoice_id": applied.invoice_id, "source_id": applied.source_id}
         return Effect(described, [plan], note)
@@ -217,6 +220,7 @@ def _by_hand(
     kind: str = "unsupported",
     involved: Sequence[Reference] = (),
     supersedes: frozenset[str] = frozenset(),
+    event: str = "",
 ) -> Effect:
     """An operation that fails at once, with the recipe, so that a person does it; some do it if a setting says so."""
     company_id, condition = _home(connection, tenant, [data.key, *_about(data)], "")
@@ -226,7 +230,7 @@ def _by_hand(
         company_id=company_id,
         company_condition=condition,
         payload={
-            "event": type(data).__name__,
+            "event": event or type(data).__name__,
             "data": data.plain(),
             "about": _listed(_about(data)),
             "involves": _listed(involved),
@@ -277,8 +281,8 @@ _RULES: Mapping[type[EventData], Rule] = {
     InvoiceWrittenOff: _written_off,
     CreditNoteFinalized: _form("export_credit_memo"),
     CreditNoteVoided: _void("void_credit_memo", "export_credit_memo"),
-    CreditApplied: _credit("apply_credit", "finalized", "apply_credit"),
-    CreditUnapplied: _credit("unapply_credit", "voided", "apply_credit"),
+    CreditApplied: _credit("apply_credit", "finalized", frozenset({"apply_credit"})),
+    CreditUnapplied: _credit("unapply_credit", "voided", frozenset({"apply_credit", "unsupported"})),
     PaymentRecorded: _payment,
     PaymentReallocated: _reallocated,
     PaymentReversed: _reversed,

@@ -22,9 +22,13 @@ RECIPES: Final[Mapping[str, str]] = {
     "and apply it to the invoice.",
     "CreditApplied": "Enter a credit memo in QuickBooks dated {date} over {amount} on the item you use for such "
     "credit, and apply it to the invoice.",
+    "CreditAppliedAgain": "It is applied in QuickBooks as billing first said. If this is another application, take the "
+    "first one back in billing and apply each under an id of its own.",
     "CreditUnapplied": "Un-apply and delete the credit memo of {amount} in QuickBooks, if one was entered for this.",
     "CreditExpired": "Enter a journal entry in QuickBooks dated {date} that takes {amount} of the customer's open "
     "credit to other income.",
+    "PaymentRecorded": "It is in QuickBooks as billing first recorded it. Reverse it in billing as keyed in error and "
+    "record it under an id of its own, or correct it in QuickBooks to {amount} of {date}.",
     "PaymentReallocated": "Move the payment in QuickBooks to the invoices named in the details.",
     "PaymentReversed": "The money went back on {date}. Enter an expense in QuickBooks dated {date} from the bank "
     "account on Accounts Receivable, for the customer, over {amount}; then un-apply the payment from its invoices "
@@ -35,8 +39,10 @@ RECIPES: Final[Mapping[str, str]] = {
 _WORDS: Final[Mapping[str, str]] = {
     "InvoiceWrittenOff": "was written off",
     "CreditApplied": "was applied from a source that QuickBooks does not know",
+    "CreditAppliedAgain": "was applied again, and differently",
     "CreditUnapplied": "was taken back",
     "CreditExpired": "expired",
+    "PaymentRecorded": "was recorded again, and differently",
     "PaymentReallocated": "was moved to other invoices",
     "PaymentReversed": "did not hold",
     "PaymentRefunded": "was given back",

@@ -307,3 +307,44 @@ def test_a_prepayment_with_too_little_left_is_an_exception(workbench: Workbench)
     workbench.say("credit.applied", applied("app-1", "pre-1", "inv-1", 60000, source_kind="prepayment"))
     assert workbench.outcome("credit_application", "app-1") == ("failed", "prepayment_used")
     assert "500.00 of Payment" in workbench.exceptions()[0].happened
+
+
+def test_an_application_said_again_is_one_payment(workbench: Workbench) -> None:
+    """One zero-total Payment an application id, however often billing says it and under whichever event."""
+    _, memo_id = documents(workbench)
+    for _ in range(3):
+        workbench.say("credit.applied", applied("app-1", "cn-1", "inv-1", 3000))
+    assert len(workbench.objects("Payment")) == 1
+    assert workbench.outcome("credit_application", "app-1") == ("skipped", "applied_already")
+    assert workbench.object("CreditMemo", memo_id)["RemainingCredit"] == 50.0
+    workbench.say("credit.unapplied", applied("app-1", "cn-1", "inv-1", 3000))
+    assert workbench.objects("Payment") == []
+    workbench.say("credit.applied", applied("app-1", "cn-1", "inv-1", 2000))
+    (tie,) = workbench.objects("Payment")
+    assert set(shares(tie).values()) == {20.0}, "taken back, it may be applied anew"
+
+
+def test_an_application_said_again_differently_asks(workbench: Workbench) -> None:
+    """What is in QuickBooks stays, and can still be taken back as it was sent."""
+    _, memo_id = documents(workbench)
+    workbench.say("credit.applied", applied("app-1", "cn-1", "inv-1", 3000))
+    workbench.say("credit.applied", applied("app-1", "cn-1", "inv-1", 4000))
+    (tie,) = workbench.objects("Payment")
+    assert set(shares(tie).values()) == {30.0}
+    (asked,) = workbench.exceptions()
+    assert "applied again, and differently" in asked.title
+    workbench.say("credit.unapplied", applied("app-1", "cn-1", "inv-1", 3000))
+    assert (workbench.objects("Payment"), workbench.exceptions()) == ([], [])
+    assert workbench.object("CreditMemo", memo_id)["RemainingCredit"] == 80.0
+
+
+def test_credit_of_a_prepayment_said_again_moves_no_money(workbench: Workbench) -> None:
+    """The Payment of the prepayment settles the invoice by the amount of the application, once."""
+    workbench.say("invoice.finalized", invoice("pre-1", type="prepayment"))
+    workbench.say("payment.recorded", payment("pay-1", ("pre-1", 13500)))
+    workbench.say("invoice.finalized", invoice("inv-1"))
+    for _ in range(2):
+        workbench.say("credit.applied", applied("app-1", "pre-1", "inv-1", 5000, source_kind="prepayment"))
+    (paid,) = workbench.objects("Payment")
+    assert (set(shares(paid).values()), paid["UnappliedAmt"]) == ({50.0}, 85.0)
+    assert workbench.exceptions() == []

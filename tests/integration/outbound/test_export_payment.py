@@ -441,3 +441,20 @@ def test_an_echo_of_what_we_told_is_not_sent_back(workbench: Workbench) -> None:
     workbench.say("payment.reversed", {"id": "pay-1", "date": "2026-11-07", "reason": "keyed_in_error"})
     assert workbench.outcome("payment", "pay-1") == ("failed", "payment_of_quickbooks")
     assert workbench.objects("Payment") == []
+
+
+def test_a_payment_recorded_again_with_another_amount_asks(workbench: Workbench) -> None:
+    """What is in QuickBooks stays as it is, and nobody is told that it agrees; the same again is no news."""
+    workbench.say("invoice.finalized", invoice("inv-1"))
+    workbench.say("payment.recorded", payment("pay-1", ("inv-1", 13500)))
+    workbench.say("payment.recorded", payment("pay-1", ("inv-1", 13500)))
+    assert workbench.exceptions() == []
+    workbench.say("payment.recorded", payment("pay-1", ("inv-1", 10000)))
+    (made,) = workbench.objects("Payment")
+    assert (made["TotalAmt"], shares(made)) == (135.0, {f"Invoice:{workbench.objects()[0]['Id']}": 135.0})
+    (asked,) = workbench.exceptions()
+    assert "recorded again, and differently" in asked.title
+    assert "100.00 USD" in asked.fix
+    workbench.say("payment.reversed", {"id": "pay-1", "date": "2026-11-20", "reason": "keyed_in_error"})
+    assert workbench.objects("Payment")[0]["TotalAmt"] == 0
+    assert workbench.exceptions() == []
