@@ -207,10 +207,10 @@ def retry(
     actor: Actor = None,
     json: Json = False,
 ) -> None:
-    """Try again what exceptions are about: a new attempt of the same operation."""
+    """Try again what exceptions are about: a new attempt of the same operation, or a delivery that is sent again."""
     from services.cli import identity, wiring
     from services.exceptions import causes as root_causes
-    from services.exceptions import replays
+    from services.psa import retries
 
     why = because or "retried from the command line"
     if not cause and (ids or type_ or code or client):
@@ -232,11 +232,11 @@ def retry(
     if dry_run:
         with wiring.transaction(tenant) as connection:
             meant = [identity.find(connection, "exception", one) for one in ids or ()]
-            judged = [{"exception_id": one, "message": replays.obstacle(connection, one)} for one in meant]
+            judged = [{"exception_id": one, "message": retries.obstacle(connection, one)} for one in meant]
         able = [one for one in judged if one["message"] is None]
         _told(True, able, [one for one in judged if one["message"] is not None])
         return
-    _each(ids or [], tenant, lambda connection, one: replays.retry(connection, one, str(actor), why))
+    _each(ids or [], tenant, lambda connection, one: retries.retry(connection, one, str(actor), why))
 
 
 @app.command(epilog="Example: algasync exceptions ignore 0190b3c4-... --reason 'entered by hand'")

@@ -15,8 +15,9 @@ from services.api import etags
 from services.api.routers.exceptions import ExceptionShown, told
 from services.api.shapes import Given
 from services.api.work import IfMatch, Manager, Work
-from services.exceptions import causes, desk, lifecycle, replays
+from services.exceptions import causes, desk, lifecycle
 from services.exceptions.bulk import Result
+from services.psa import retries
 from services.refusals import invalid
 
 MOST = 500
@@ -105,7 +106,7 @@ def release_cause(given: ReleaseGiven, work: Manager) -> JSONResponse:
         results = [Result(one.exception_id, "done", f"would start: {one.title}") for one in resting[:MOST]]
     else:
         results = work.each(
-            chosen, lambda connection, one: replays.retry(connection, one, work.caller.actor, given.reason)
+            chosen, lambda connection, one: retries.retry(connection, one, work.caller.actor, given.reason)
         )
     return _results(results, dry_run=given.dry_run, left=len(resting) - len(chosen))
 
@@ -162,12 +163,12 @@ def reopen(exception_id: UUID, given: ReasonGiven, work: Manager, if_match: IfMa
 
 @router.post("/{exception_id}/retry", response_model=ExceptionShown)
 def retry(exception_id: UUID, given: ReasonGiven, work: Manager, if_match: IfMatch = None) -> Response:
-    """Try again what it is about: a new attempt of the same operation."""
+    """Try again what it is about: a new attempt of the same operation, or a delivery that is sent again."""
     return _one(
         work,
         exception_id,
         if_match,
-        lambda c: replays.retry(c, exception_id, work.caller.actor, given.reason),
+        lambda c: retries.retry(c, exception_id, work.caller.actor, given.reason),
     )
 
 
@@ -195,7 +196,7 @@ def _act(work: Work, given: BulkGiven) -> Callable[[Connection, UUID], object]:
     if reason is None:
         raise invalid("body.reason", f"say why, to {given.action}; it stands in the history", code="required")
     return {
-        "retry": lambda c, one: replays.retry(c, one, actor, reason),
+        "retry": lambda c, one: retries.retry(c, one, actor, reason),
         "ignore": lambda c, one: lifecycle.ignore(c, one, reason, actor),
         "reopen": lambda c, one: lifecycle.reopen(c, one, reason, actor),
     }[given.action]

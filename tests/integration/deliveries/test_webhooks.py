@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from services.database.engine import ALL_TENANTS
 from services.exceptions import notices
-from services.psa import deliveries, lanes, pace, subscriptions
+from services.psa import deliveries, lanes, pace, retries, subscriptions
 from services.psa.troubles import DISABLED, REFUSED
 from services.refusals import Refusal
 from tests.integration.deliveries.conftest import TENANT, Desk
@@ -204,8 +204,11 @@ def test_a_day_of_failures_disables_and_resume_goes_on(desk: Desk, endpoint: Rec
     assert desk.work() == 0
     endpoint.answer = lambda _: 200
     endpoint.got.clear()
+    (opened,) = desk.exceptions(DISABLED)
     with desk.api.transaction(TENANT) as connection:
-        subscriptions.resume(connection, TENANT, subscription_id, actor="admin")
+        retries.retry(connection, opened.exception_id, "admin", "the receiver is mended")
+    with desk.api.transaction(TENANT) as connection, pytest.raises(Refusal, match="it is resolved"):
+        retries.retry(connection, opened.exception_id, "admin", "once more")
     desk.work()
     own = [post.event_id for post in endpoint.got if post.event["type"].endswith("document.synced.v1")]
     assert own == before + meanwhile
@@ -229,8 +232,11 @@ def test_an_event_that_alone_is_refused_is_given_up_with_an_exception(desk: Desk
     desk.work()
     assert endpoint.ids()[-1] == after
     endpoint.answer = lambda _: 200
+    (opened,) = desk.exceptions(REFUSED)
     with desk.api.transaction(TENANT) as connection:
-        deliveries.replay(connection, TENANT, subscription_id, given_up.delivery_id, actor="admin")
+        assert retries.obstacle(connection, opened.exception_id) is None
+        retries.retry(connection, opened.exception_id, "admin", "the receiver is mended")
+        assert retries.obstacle(connection, opened.exception_id) == "the delivery is on its way already"
     desk.work()
     assert endpoint.got[-1].delivery_id == str(given_up.delivery_id)
     assert [one.state for one in desk.exceptions(REFUSED)] == ["resolved"]
