@@ -74,8 +74,10 @@ class VoidCreditMemo(OutboundHandler):
         if closed is not None:
             return Fail(closed)
         left, total = Decimal(current.get("RemainingCredit") or 0), Decimal(current.get("TotalAmt") or 0)
-        if using or left != total:
+        if left != total:
             return Fail(_applied(dossier, using, f"{total - left} {dossier.document.currency} of it are"))
+        if using:  # since what is known of the memo was read
+            return Fail(_applied(dossier, using))
         token = str(current["SyncToken"])
         return Send(calls.delete("CreditMemo", id=link.external_id, sync_token=token, requestid=requestid))
 

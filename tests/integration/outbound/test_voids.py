@@ -262,6 +262,7 @@ def test_a_partly_applied_credit_note_is_never_deleted(workbench: Workbench) -> 
     workbench.say("credit.applied", applied("app-1", "cn-1", "inv-1", 3000))
     workbench.say("credit_note.voided", voided("cn-1"))
     assert workbench.outcome("credit_note", "cn-1") == ("failed", "credit_applied")
+    assert "credit of it is applied by app-1" in workbench.exceptions()[0].happened
     assert workbench.object("CreditMemo", memo_id)["RemainingCredit"] == 50.0
     workbench.say("credit.unapplied", applied("app-1", "cn-1", "inv-1", 3000))
     assert workbench.outcome("credit_note", "cn-1") == ("succeeded", None)
