@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 
 from services.connections import webhooks
 from services.connections.companies import Company
-from services.exceptions import causes, desk
+from services.exceptions import causes, desk, replays
 from services.inbound import cases, filing, sightings
 from services.inbound.cases import Case
 from services.ledger.operations import Operation
@@ -46,6 +46,14 @@ _DOCUMENTS = text(
           AND l.snapshot #>> '{CustomerRef,value}' = :id
         ORDER BY c.body #>> '{CustomerRef,value}' IS DISTINCT FROM :id AND c.body IS NOT NULL DESC, l.link_id DESC
         LIMIT 1"""
+)
+# What was to go to the customer that is gone, and was refused for whatever word QuickBooks has for that.
+_REFUSED = text(
+    """SELECT operation_id FROM operation
+        WHERE company_id = :company AND state = 'failed' AND outcome = 'refused' AND reason_code LIKE 'quickbooks\\_%'
+          AND CASE WHEN call ->> 'operation' IN ('create', 'update')
+                   THEN CAST(call ->> 'body' AS jsonb) #>> '{CustomerRef,value}' = :id END
+        ORDER BY operation_id FOR UPDATE SKIP LOCKED"""
 )
 _AGAIN = text(
     """UPDATE quickbooks_object SET judge_at = clock_timestamp()
@@ -166,6 +174,14 @@ def _follow(case: Case, linked: Sequence[Linked], survivor: str, name: str) -> D
     for one in linked:
         _map(case, one, survivor, name or one.name)
         _resolve(case, one, f"it was merged into customer {survivor}, and the link follows")
+    refused = {"company": case.company_id, "id": case.external_id}
+    for operation_id in case.connection.execute(_REFUSED, refused).scalars().all():
+        replays.again(
+            case.connection,
+            operation_id,
+            desk.ACTOR,
+            f"its customer was merged into {survivor}, and the link follows",
+        )
     return Done("merged", f"it was merged into customer {survivor}; the link follows")
 
 

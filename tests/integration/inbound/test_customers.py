@@ -49,6 +49,21 @@ def test_the_link_follows_a_merge_and_documents_do_not_drift(bench: InboundBench
     assert bench.exceptions() == []
 
 
+def test_what_was_refused_for_a_merge_goes_once_the_merge_is_seen(bench: InboundBench) -> None:
+    """Exported between the merge and the poll that shows it: refused, and sent to the survivor by itself afterwards."""
+    bench.invoice("inv-1")
+    bench.bookkeeper("merge-customers", loser="2", survivor="3")
+    bench.bill("inv-2")
+    bench.settle()
+    assert bench.outcome("invoice", "inv-2")[0] == "failed"
+    bench.poll()
+    assert bench.outcome("invoice", "inv-2") == ("succeeded", None)
+    link = bench.link("invoice", "inv-2")
+    assert link is not None
+    assert link.snapshot["CustomerRef"]["value"] == "3"
+    assert bench.exceptions() == []
+
+
 def test_a_merge_into_the_customer_of_another_client_asks(bench: InboundBench) -> None:
     """Two clients on one customer is nothing we decide."""
     bench.map("customer", "cl-3", "3")
