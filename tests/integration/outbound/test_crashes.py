@@ -265,8 +265,9 @@ def give_up(bench: Workbench, operation: Operation) -> None:
     """The last of many tries fails: an exception, with an outcome that is unknown."""
     with bench.fleet.transaction(bench.tenant) as connection:
         connection.execute(text("UPDATE operation SET tries = 11 WHERE state = 'queued'"))
-    bench.trouble("server_error", realm=bench.realm, method="POST", times=1)
+    bench.trouble("server_error", realm=bench.realm)  # of the look, too
     bench.run(bench.operation(operation.operation_id))
+    bench.no_more_troubles()
     assert bench.operation(operation.operation_id).state == "failed"
 
 
