@@ -175,7 +175,7 @@ class Runner:
         except _Gone:
             return self._failed(operation, gone(operation), outcome="refused", gone=True)
         except Refused as refusal:
-            if unsure and not taken.read_back:
+            if unsure and (not taken.read_back or taken.call.lingers):
                 # The first try may have taken effect all the same: ask before believing this answer.
                 after = timedelta(seconds=taken.call.lingers)
                 return self._again(operation, refusal, "read_back", "unknown", after)

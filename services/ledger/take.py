@@ -195,7 +195,7 @@ def take(
             return Ended("read_back", said)
         # A change is guarded by its SyncToken; a create by nothing, once QuickBooks has forgotten the request id, or
         # where it went in a batch under another one.
-        read_back = old or stored.operation == "create" or operation.reason_code == "read_back"
+        read_back = old or stored.operation in {"create", "batch"} or operation.reason_code == "read_back"
         return _start(connection, operation, stored, clients, lease, read_back=read_back, unsure=True)
     requestid = request_id(operation, operation.generation)
     prepared = handler.prepare(connection, operation, requestid)

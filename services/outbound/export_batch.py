@@ -150,7 +150,7 @@ class ExportBatch(OutboundHandler):
         for name, member in members.items():
             try:
                 with connection.begin_nested():
-                    self._record(connection, operation, member, came[name])
+                    self._record(connection, operation, member, came[name], adopted=reply.time is None)
             except (OperationalError, InterfaceError):
                 raise
             except Exception as error:
@@ -162,9 +162,14 @@ class ExportBatch(OutboundHandler):
         return Settled({"documents": len(members), "made": made, "alone": len(members) - made})
 
     def _record(
-        self, connection: Connection, operation: Operation, member: Operation, came: Reply | QuickBooksError
+        self,
+        connection: Connection,
+        operation: Operation,
+        member: Operation,
+        came: Reply | QuickBooksError,
+        *,
+        adopted: bool,
     ) -> None:
-        found = operation.reason_code == "read_back"
         if isinstance(came, Reply):
             handler = _FORMS[member.kind]
             if came.data[handler.entity].get("status") == batch.DELETED:
@@ -179,7 +184,7 @@ class ExportBatch(OutboundHandler):
                     gone=True,
                 )
             else:
-                record.succeeded(connection, member, came, handler, self._desk, adopted=found)
+                record.succeeded(connection, member, came, handler, self._desk, adopted=adopted)
         elif isinstance(came, UnknownOutcome) or operation.called_at is not None:
             # What the first of several tries made, a later one may be refused for.
             _alone(connection, member, "read_back", str(came))
@@ -187,7 +192,11 @@ class ExportBatch(OutboundHandler):
             _alone(connection, member, "refused_in_batch", str(came))
 
     def find(self, operation: Operation, look: Look) -> Found:
-        """Look for all of it at once by number, and leave open whatever is not fully as it was sent."""
+        """Look for all of it at once by number; adopted is what is there in full.
+
+        What is there in part may still be growing. Only once that is over (`read_back`) the rest is left open; before,
+        the batch is made again under its id, by which QuickBooks tells what became of every item.
+        """
         assert operation.call is not None
         call = Call.from_json(operation.call)
         wires = batch.sent(call)
@@ -203,7 +212,9 @@ class ExportBatch(OutboundHandler):
                 ours = next((raw for raw in rows if form.is_ours(raw, wire)), None)
                 if ours is not None:
                     found[name] = (form.entity, ours)
-        return Found(reply=batch.answer(call, found))
+        if len(found) == len(wires) or operation.reason_code == "read_back":
+            return Found(reply=batch.answer(call, found))
+        return Found()
 
     def inspect(self, operation: Operation, refusal: Refused, look: Look) -> Mapping[str, Any]:
         """A batch that is refused as a whole is taken apart: alone, the one that it was refused for says so."""

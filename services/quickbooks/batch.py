@@ -43,7 +43,7 @@ def sent(call: Call) -> Objects:
 
 
 def answer(call: Call, objects: Objects) -> Reply:
-    """Return the reply that a lost batch would have had, from what was found of it in QuickBooks."""
+    """Return the reply that a lost batch would have had, from what was found of it in QuickBooks; it has no time."""
     found = [{"bId": name, entity: raw} for name, (entity, raw) in objects.items()]
     data = {"BatchItemResponse": found}
     return Reply(call, 200, body.dump(data), data)

@@ -150,7 +150,7 @@ def test_replayed_by_an_operator_while_a_worker_hangs(
     bench.expire_leases()
     with bench.fleet.transaction(bench.tenant) as connection:
         connection.execute(text("UPDATE operation SET tries = 11 WHERE kind = 'export_batch'"))
-    killer.trouble("server_error", method="POST", times=1)
+    killer.trouble("server_error", times=2)  # a question is asked twice
     bench.run(the_batch(bench))
     assert the_batch(bench).state == "failed"
     with bench.fleet.transaction(bench.tenant) as connection:

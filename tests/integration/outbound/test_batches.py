@@ -211,27 +211,64 @@ def test_an_answer_that_is_lost(workbench: Workbench, trouble: str) -> None:
 
 
 def test_the_request_id_is_forgotten(workbench: Workbench) -> None:
-    """The replay is refused item by item as duplicates; none of that is believed before it was looked for."""
+    """Nothing guards the numbers, and QuickBooks knows no id: what stands in full is found, and not made again."""
+    workbench.prefer("SalesFormsPrefs", CustomTxnNumbers=False)
     ids = backlog(workbench, 4, size=4)
     workbench.trouble("cut_after", entity="batch", times=1)
+    workbench.switch(requestid_remembered=False)
     workbench.run(gather(workbench)[0])
-    workbench.switch(requestid_forgets_after_seconds=1)
-    workbench.advance(5)
+    before = workbench.reads
     workbench.settle()
+    assert (asked(workbench), workbench.reads) == (1, before + 1)
+    assert workbench.timeline("invoice", ids[0])[-1] == "adopted"
     arrived(workbench, ids)
 
 
 def test_a_refusal_of_a_repeated_item_is_not_believed_before_asking(workbench: Workbench) -> None:
-    """The books were closed after the first try had made them, and the id is forgotten: they are there, and adopted."""
+    """One was deleted, the id is forgotten and the books are closed: who is there is adopted, the other one asks."""
     ids = backlog(workbench, 4, size=4)
     workbench.trouble("cut_after", entity="batch", times=1)
     workbench.run(gather(workbench)[0])
+    gone = next(one for one in workbench.objects() if one["DocNumber"] == "INV-02")
+    workbench.bookkeeper("delete", entity="Invoice", id=gone["Id"])
     workbench.switch(requestid_forgets_after_seconds=1)
     workbench.advance(5)
     workbench.bookkeeper("close-books", through="2026-10-31")
     workbench.settle()
+    assert asked(workbench) == 2
+    assert workbench.outcome("invoice", "inv-02")[0] == "failed"
+    arrived(workbench, [one for one in ids if one != "inv-02"])
+
+
+def test_a_repeated_batch_that_is_refused_is_not_believed_before_asking(workbench: Workbench) -> None:
+    """The first try may still be at work: nobody goes alone before that is over and it was looked for."""
+    ids = backlog(workbench, 4, size=4)
+    workbench.trouble("cut_before", entity="batch", times=1)
+    workbench.run(gather(workbench)[0])
+    workbench.switch(batch_size=3)
+    workbench.make_due()
+    assert workbench.run(batch(workbench)).code == "read_back"
+    assert (batch(workbench).outcome, batch(workbench).state) == ("unknown", "scheduled")
+    assert (batch(workbench).due_at - batch(workbench).updated_at).total_seconds() == pytest.approx(
+        130, abs=1
+    )
+    workbench.settle()
+    assert (asked(workbench), asked(workbench, "create")) == (2, 4)
     arrived(workbench, ids)
-    assert workbench.codes() == []
+
+
+def test_a_question_that_is_refused_lets_nobody_go(workbench: Workbench) -> None:
+    """QuickBooks does not want to be asked for a batch: everybody in it stays unknown, and is asked for again."""
+    ids = backlog(workbench, 4, size=4)
+    workbench.trouble("cut_after", entity="batch", times=1)
+    workbench.run(gather(workbench)[0])
+    workbench.trouble("fault", operation="query", code="150", times=1)
+    workbench.make_due()
+    workbench.run(batch(workbench))
+    assert batch(workbench).outcome == "unknown"
+    assert {one.outcome for one in workbench.operations(ids[0])} == {"unknown"}
+    workbench.settle()
+    arrived(workbench, ids)
 
 
 def long_ago(bench: Workbench) -> None:
@@ -396,7 +433,7 @@ def test_switched_off_while_batches_wait(workbench: Workbench) -> None:
 def test_a_batch_that_wears_out_is_on_the_list_and_replays(workbench: Workbench) -> None:
     """Its documents wait for it and for nothing else; a person hears of it, and a retry finds out what happened."""
     ids = backlog(workbench, 4, size=4)
-    workbench.trouble("cut_after", entity="batch", times=1)
+    workbench.trouble("cut_before", entity="batch", times=1)
     workbench.run(gather(workbench)[0])
     with workbench.fleet.transaction(TENANT) as connection:
         connection.execute(text("UPDATE operation SET tries = 11 WHERE kind = 'export_batch'"))
@@ -413,7 +450,7 @@ def test_a_batch_that_wears_out_is_on_the_list_and_replays(workbench: Workbench)
 def test_an_authorization_that_ends_meanwhile(workbench: Workbench) -> None:
     """The batch waits for the reconnect, and goes on under what it was before."""
     ids = backlog(workbench, 4, size=4)
-    workbench.trouble("cut_after", entity="batch", times=1)
+    workbench.trouble("cut_before", entity="batch", times=1)
     workbench.run(gather(workbench)[0])
     workbench.trouble("unauthorized", entity="batch", times=1)
     workbench.settle()
