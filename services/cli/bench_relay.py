@@ -10,7 +10,6 @@ compared with the outbox: lost and doubled are counted, not assumed.
 
 from __future__ import annotations
 
-import os
 import tempfile
 import threading
 import time
@@ -19,7 +18,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
-from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import typer
@@ -279,6 +277,7 @@ class Bench:
 def _servers() -> Iterator[tuple[str, str]]:
     """Addresses of a database and a virtual host that are the bench's own."""
     from deploy.local import PostgresqlServer, RabbitmqNode
+    from services.cli.bench_servers import own_database
     from services.configuration import configuration
 
     settings = configuration()
@@ -286,7 +285,7 @@ def _servers() -> Iterator[tuple[str, str]]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="algasync-bench-")))
         folder.chmod(0o711)  # root's servers run under another account and must be able to pass
         if settings.database_url:
-            database_url = stack.enter_context(_own_database(settings.database_url))
+            database_url = stack.enter_context(own_database(settings.database_url))
         else:
             server = PostgresqlServer(folder / "postgresql")
             server.start(dies_with_parent=True)
@@ -300,18 +299,3 @@ def _servers() -> Iterator[tuple[str, str]]:
             stack.callback(node.stop)
             broker_url = node.url
         yield database_url, broker_url
-
-
-@contextmanager
-def _own_database(url: str) -> Iterator[str]:
-    """A new database on the server of `url`, dropped at the end."""
-    import psycopg
-    from psycopg import sql
-
-    name = sql.Identifier(f"algasync_bench_{os.getpid()}")
-    with psycopg.connect(url, autocommit=True) as session:
-        session.execute(sql.SQL("CREATE DATABASE {}").format(name))
-        try:
-            yield urlunsplit(urlsplit(url)._replace(path=f"/{name.as_string()[1:-1]}"))
-        finally:
-            session.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))

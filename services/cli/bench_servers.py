@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,21 @@ def database() -> Iterator[str]:
             yield server.url
         finally:
             server.kill()
+
+
+@contextmanager
+def own_database(url: str) -> Iterator[str]:
+    """A new database on the server of `url`, dropped at the end."""
+    import psycopg
+    from psycopg import sql
+
+    name = sql.Identifier(f"algasync_bench_{os.getpid()}")
+    with psycopg.connect(url, autocommit=True) as session:
+        session.execute(sql.SQL("CREATE DATABASE {}").format(name))
+        try:
+            yield urlunsplit(urlsplit(url)._replace(path=f"/{name.as_string()[1:-1]}"))
+        finally:
+            session.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from services.cli import bench_relay
+from services.cli.bench_servers import own_database
 from services.cli.console import Told
 from services.configuration import configuration
 
@@ -56,7 +57,7 @@ def test_it_accounts_for_every_message(servers: str) -> None:
 def test_it_counts_what_is_missing(servers: str, postgresql_url: str) -> None:
     """A message that disappears from the queue is lost, one that comes twice is doubled: the count is no constant."""
     with (
-        bench_relay._own_database(postgresql_url) as database_url,
+        own_database(postgresql_url) as database_url,
         bench_relay.Bench(database_url, servers) as bench,
     ):
         drain = bench._drain
@@ -72,7 +73,7 @@ def test_it_refuses_the_virtual_host_of_a_fleet(servers: str, postgresql_url: st
         connection: Connection = opened.connection
         connection.channel().queue_declare(bench_relay.INTAKE, durable=True, auto_delete=False)
     with (
-        bench_relay._own_database(postgresql_url) as database_url,
+        own_database(postgresql_url) as database_url,
         pytest.raises(Told, match="a virtual host in which a fleet works"),
         bench_relay.Bench(database_url, servers),
     ):
