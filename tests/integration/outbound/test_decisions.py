@@ -9,7 +9,7 @@ import pytest
 from services.api.keys import Scope
 from tests.support.api import Served, served
 from tests.support.command import RunCli
-from tests.support.exporting import TENANT, Workbench, invoice, payment
+from tests.support.exporting import TENANT, Workbench, invoice, payment, voided
 
 __all__ = ["served"]
 
@@ -90,6 +90,27 @@ def test_by_the_command_line(workbench: Workbench, held: str, database_url: str,
     late = run_cli(*chosen, env=env)
     assert late.returncode != 0
     assert "offers nothing" in late.stderr
+
+
+def test_a_day_may_be_left_out_where_one_is_offered(served: Served, workbench: Workbench) -> None:
+    """A void in the closed period: the choice names the day it takes; an earlier one is refused."""
+    workbench.prefer("SalesFormsPrefs", AutoApplyCredit=False)
+    workbench.say("invoice.finalized", invoice("inv-1"))
+    workbench.bookkeeper("close-books", through="2026-10-31")
+    workbench.know("AccountingInfoPrefs", BookCloseDate="2026-10-31")
+    workbench.say("invoice.voided", voided("inv-1", date="2026-11-06"))
+    path = f"/v1/operations/{workbench.last('invoice', 'inv-1').operation_id}"
+    manager = served.caller(Scope.MANAGE, tenant=TENANT)
+    (choice,) = manager.get(f"{path}/choices")["choices"]
+    assert (choice["choice"], choice["default_date"]) == ("offset", "2026-11-06")
+    chosen = {"choice": "offset", "reason": "agreed with the controller"}
+    refused = manager("POST", f"{path}/decision", json=chosen | {"date": "2026-10-15"})
+    assert (refused.status_code, "date" in refused.text) == (422, True)
+    assert manager("POST", f"{path}/decision", json=chosen).status_code == 200
+    workbench.settle()
+    assert [one["TxnDate"] for one in workbench.objects("CreditMemo")] == ["2026-11-06"]
+    (decided,) = [one for one in manager.get(path)["timeline"] if one["action"] == "decided"]
+    assert (decided["actor"], decided["details"]["date"]) == ("key:test", "2026-11-06")
 
 
 def test_nothing_to_decide(workbench: Workbench) -> None:
