@@ -81,9 +81,9 @@ class Case:
 
     @property
     def older(self) -> bool:
-        """Whether we have written to it since."""
+        """Whether we have written to it since, be it to void it."""
         return not self.seen.deleted and any(
-            objects.compare_tokens(self.seen.token, link.sync_token) < 0 for link in self.live
+            objects.compare_tokens(self.seen.token, link.sync_token) < 0 for link in self.links
         )
 
     @property

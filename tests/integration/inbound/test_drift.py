@@ -6,7 +6,7 @@ import pytest
 
 from services.inbound import resolutions
 from services.refusals import Refusal
-from tests.support.exporting import TENANT, invoice
+from tests.support.exporting import TENANT, invoice, voided
 from tests.support.inbound import InboundBench
 
 
@@ -235,3 +235,23 @@ def test_our_own_correction_is_no_drift(bench: InboundBench) -> None:
     bench.poll()
     assert bench.told("document.drifted") == []
     assert bench.exceptions() == []
+
+
+def test_what_was_seen_before_our_own_void_is_no_drift(bench: InboundBench) -> None:
+    """A cycle reads an invoice before our void and judges it afterwards: it is older than what we wrote."""
+    bench.trouble("cut_after", entity="invoice", times=1)
+    bench.bill("inv-1")
+    bench.drain()
+    bench.wake()
+    bench.open_due()
+    bench.drain()  # it is seen, and waits for our call that has no answer yet
+    bench.say("invoice.voided", voided("inv-1"), settle=False)
+    export, void = bench.operations("inv-1")
+    for operation in (export, void):
+        bench.make_due()
+        bench.run(bench.operation(operation.operation_id))
+    assert (state(bench), bench.last("invoice", "inv-1").state) == ("voided", "succeeded")
+    bench.settle()
+    assert bench.told("document.drifted") == []
+    assert bench.exceptions() == []
+    assert state(bench) == "voided"
