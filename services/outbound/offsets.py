@@ -101,7 +101,8 @@ class Offset(ExportForm):
         if made.live:
             return self._tie(connection, operation, voided, made, books, requestid)
         assert voided.link is not None
-        if operation.seen is not None and operation.seen.get("id") == voided.link.external_id:
+        seen = operation.seen or {}
+        if seen.get("entity") == self._voided and seen["object"] is None:
             return voids.adopt(operation, voids.deleted(voided.link.external_id))
         stands = _stands(operation)
         if stands is None or stands["attempt"] != operation.attempt:
