@@ -194,8 +194,15 @@ def row(tenant: str, step: Step, event_id: UUID | None) -> dict[str, Any]:
         "payload": json.dumps(dict(plan.payload)),
         "state": State.WAITING if waiting else State.QUEUED,
         "reason_code": "no_company" if waiting else None,
-        "reason": "no QuickBooks company is connected for this document yet" if waiting else None,
+        "reason": _no_company(plan.company_condition) if waiting else None,
     }
+
+
+def _no_company(condition: str) -> str:
+    kind, _, realm = condition.partition(":")
+    if kind == "realm":
+        return f"the QuickBooks company it is meant for ({realm}) is not connected; it goes to no other"
+    return "no QuickBooks company is connected for this document yet"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from services.ledger import waits
 from services.ledger.documents import Document
 from services.ledger.operations import Operation
 from services.ledger.ports import Condition, Fail, Hold, Move, Prepared, Problem
+from services.outbound import books as books_
 from services.outbound import words
 from services.outbound.books import Books
 from services.outbound.dossiers import Dossier
@@ -39,7 +40,7 @@ def check(
     if companies and companies != {operation.company_id}:
         if len(companies) == 1 and operation.outcome == "none":
             return Move(companies.pop(), "the documents it refers to are in that company")
-        return Fail(_several_companies(document, needed))
+        return Fail(_several_companies(connection, document, needed))
     gone = [one for one in needed if not one.live]
     return Fail(_gone(document, gone)) if gone else None
 
@@ -100,14 +101,18 @@ def _still_coming(connection: Connection, tenant: str, missing: Sequence[Dossier
     return [by_reference[row.kind, row.id] for row in connection.execute(_STILL_COMING, values)]
 
 
-def _several_companies(document: Document, needed: Sequence[Dossier]) -> Problem:
+def _several_companies(connection: Connection, document: Document, needed: Sequence[Dossier]) -> Problem:
+    where = {one.link.company_id: "" for one in needed if one.link}
+    for company_id in where:
+        books = books_.load(connection, company_id, "")
+        where[company_id] = f"{books.name} (realm {books.realm_id})"
     return Problem(
         type=EXPORT_ERROR,
         code="several_companies",
         cause=f"several_companies:{document.kind}:{document.document_id}",
         title=f"{words.title(document)} refers to documents in several QuickBooks companies",
         happened="; ".join(
-            f"{words.label(one.document)} is in company {one.link.company_id}" for one in needed if one.link
+            f"{words.label(one.document)} is in {where[one.link.company_id]}" for one in needed if one.link
         ),
         why="Money and credit cannot cross from one set of books to another.",
         fix="Record one payment for each company in billing, or settle it by hand and discard this item with a note.",

@@ -114,6 +114,7 @@ def test_an_unknown_target_waits_and_never_falls_back(workbench: Workbench) -> N
     workbench.say("invoice.finalized", invoice("inv-1", target_company=OTHER))
     waiting = workbench.last("invoice", "inv-1")
     assert (waiting.state, waiting.company_id) == ("waiting", None)
+    assert OTHER in (waiting.reason or ""), "it says which one"
     company_id = other_company(workbench)
     with workbench.fleet.transaction(TENANT) as connection:
         waits.release(connection, TENANT, "company", f"realm:{OTHER}", company_id=company_id)

@@ -169,6 +169,7 @@ def test_money_and_credit_never_cross_from_one_company_to_the_other(branches: Br
     assert bench.outcome("credit_application", "app-1") == ("failed", "several_companies")
     bench.say("payment.recorded", payment("pay-1", ("inv-1", 100), ("inv-2", 100)))
     assert bench.outcome("payment", "pay-1") == ("failed", "several_companies")
+    assert all(f"(realm {realm})" in one.happened for one in bench.exceptions() for realm in (NORTH, SOUTH))
     assert [branches.objects(realm, "Payment") for realm in (NORTH, SOUTH)] == [[], []]
 
 
