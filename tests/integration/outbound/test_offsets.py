@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date
 from typing import Any
 
 import pytest
+import requests
+from sqlalchemy import text
 
+from services.database import Database, Role
 from tests.support.exporting import (
     Workbench,
     applied,
     credit_note,
     invoice,
+    new_workbench,
     payment,
     shares,
     voided,
 )
+from tests.support.sandbox import Sandbox
 
 
 def close(bench: Workbench, through: str | None = "2026-10-31") -> None:
     """The bookkeeper closes the books, and we have read it."""
     bench.bookkeeper("close-books", through=through)
     bench.know("AccountingInfoPrefs", BookCloseDate=through)
+
+
+@pytest.fixture
+def fleet(database_url: str) -> Iterator[Database]:
+    """The database of a fleet."""
+    with Database(database_url, Role.FLEET, pool_size=5) as database:
+        yield database
 
 
 @pytest.fixture
@@ -195,6 +208,32 @@ def test_tax_goes_back_to_the_cent(bench: Workbench) -> None:
     bench.decide(bench.last("invoice", "inv-1"), "offset")
     (memo,) = bench.objects("CreditMemo")
     assert (memo["TxnTaxDetail"]["TotalTax"], memo["TotalAmt"]) == (8.25, before["TotalAmt"])
+    assert bench.objects()[0]["Balance"] == 0.0
+
+
+def test_vat_goes_back_by_its_codes(fleet: Database, sandbox: Sandbox) -> None:
+    """Outside the US: a code a line, amounts without tax, and each rate's part as it stands there."""
+    realm = "9341450000000077"
+    opened = requests.post(f"{sandbox.control}/companies", json={"realm": realm, "country": "GB"}, timeout=5)
+    opened.raise_for_status()
+    bench = new_workbench(fleet, sandbox, realm=realm)
+    with fleet.transaction(bench.tenant) as connection:
+        connection.execute(text("UPDATE company SET country = 'GB', home_currency = 'GBP'"))
+    bench.prefer("SalesFormsPrefs", AutoApplyCredit=False)
+    bench.map("tax_code", "default", "2")
+    data = invoice("inv-1", net=10000, tax=2000, total=12000, currency="GBP")
+    data["client"]["tax_exempt"] = False
+    data["lines"][0] |= {"is_taxable": True, "tax_amount": 2000, "tax_rate": "20"}
+    bench.say("invoice.finalized", data)
+    (before,) = bench.objects()
+    close(bench)
+    void(bench)
+    bench.decide(bench.last("invoice", "inv-1"), "offset")
+    assert (bench.outcome("invoice", "inv-1"), bench.codes()) == (("succeeded", None), [])
+    (memo,) = bench.objects("CreditMemo")
+    assert (memo["TotalAmt"], memo["GlobalTaxCalculation"]) == (before["TotalAmt"], "TaxExcluded")
+    assert memo["TxnTaxDetail"]["TotalTax"] == before["TxnTaxDetail"]["TotalTax"] == 20.0
+    assert memo["Line"][0]["SalesItemLineDetail"]["TaxCodeRef"]["value"] == "2"
     assert bench.objects()[0]["Balance"] == 0.0
 
 
