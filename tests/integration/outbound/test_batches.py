@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import text
 
+from outbox.frames import Message
+from outbox.publisher import BrokerUnavailable, Receipt
 from services.ledger import dispatch, pauses, sweep
 from services.ledger.operations import Operation
 from services.mapping import settings
 from services.outbound import announcements, batch_backlog
 from services.refusals import Refusal
 from tests.support.crashes import strangers
+from tests.support.deadline import eventually
 from tests.support.exporting import TENANT, Workbench, credit_note, invoice, payment, voided
+from workers.dispatcher import Dispatcher
 
 
 def backlog(bench: Workbench, number: int, *, size: int = 25) -> list[str]:
@@ -109,6 +117,54 @@ def test_fewer_than_a_call_takes_go_one_by_one(workbench: Workbench) -> None:
     arrived(workbench, ids)
 
 
+def test_the_dispatcher_makes_batches(workbench: Workbench) -> None:
+    """It does so by itself, also while the broker is away."""
+    backlog(workbench, 4, size=4)
+    stop = threading.Event()
+    dispatcher = Dispatcher(workbench.fleet, Away(), 8, timedelta(seconds=60))
+    leader = threading.Thread(target=dispatcher.run, args=(stop,))
+    leader.start()
+    try:
+        eventually(lambda: len(batches(workbench)) == 1, 15, what="a batch is made")
+    finally:
+        stop.set()
+        leader.join()
+
+
+class Away:
+    """A broker that cannot be reached."""
+
+    def publish(self, messages: Sequence[Message]) -> Receipt:
+        """Nothing is published."""
+        raise BrokerUnavailable("it is away")
+
+    def idle(self, seconds: float = 0.0) -> None:
+        """It says nothing."""
+
+
+def test_wake_ups_are_locked_in_the_order_of_whoever_waits_for_several(
+    workbench: Workbench, database_url: str
+) -> None:
+    """A payment that is about to wait for two invoices, and the batch that brings both: none stops the other."""
+    backlog(workbench, 4, size=4)
+    (made,) = gather(workbench)
+    lock = "algasync.condition_lock('t-export', 'link', %s)"
+    with psycopg.connect(database_url) as session, ThreadPoolExecutor(1) as worker:
+        links = [f"invoice/inv-{one:02}" for one in range(4)]
+        keys = {one: session.execute(f"SELECT {lock}", (one,)).fetchone() for one in links}
+        by_lock = sorted(links, key=lambda one: keys[one] or ())
+        before, after = next(pair for pair in itertools.pairwise(by_lock) if pair[0] > pair[1])
+        session.execute(f"SELECT pg_advisory_xact_lock_shared({lock})", (before,))
+        done = worker.submit(workbench.run, made)
+        with psycopg.connect(database_url, autocommit=True) as watcher:
+            blocked = "SELECT FROM pg_stat_activity WHERE %s = ANY (pg_blocking_pids(pid))"
+            pid = session.info.backend_pid
+            eventually(lambda: watcher.execute(blocked, (pid,)).fetchone() is not None, 15, what="it waits")
+        session.execute(f"SELECT pg_advisory_xact_lock_shared({lock})", (after,))
+        session.rollback()
+        assert done.result(15).code == "succeeded"
+
+
 def test_credit_notes_go_along_and_payments_follow(workbench: Workbench) -> None:
     """Credit notes share the call; a payment waits for its invoice and goes the moment that is there."""
     ids = backlog(workbench, 3, size=4)
@@ -125,7 +181,9 @@ def test_credit_notes_go_along_and_payments_follow(workbench: Workbench) -> None
 def test_batches_come_due_as_intuits_limit_has_room(workbench: Workbench) -> None:
     """40 a minute times the share: the second one is due when the first one's slot is over, and no worker waits."""
     backlog(workbench, 9, size=3)
-    first, second, third = sorted(one.due_at for one in gather(workbench))
+    made = gather(workbench)
+    first, second, third = sorted(one.due_at for one in made)
+    assert first < min(one.created_at for one in made) + timedelta(seconds=1)
     apart = (second - first).total_seconds(), (third - second).total_seconds()
     assert apart == pytest.approx((1.894, 1.894), abs=0.1)
 
@@ -226,6 +284,7 @@ def test_the_request_id_is_forgotten(workbench: Workbench) -> None:
 
 def test_a_refusal_of_a_repeated_item_is_not_believed_before_asking(workbench: Workbench) -> None:
     """One was deleted, the id is forgotten and the books are closed: who is there is adopted, the other one asks."""
+    workbench.prefer("SalesFormsPrefs", CustomTxnNumbers=False)
     ids = backlog(workbench, 4, size=4)
     workbench.trouble("cut_after", entity="batch", times=1)
     workbench.run(gather(workbench)[0])
