@@ -58,6 +58,7 @@ def payer(
                 "missing_customer_mapping",
                 "customer",
                 f"client {client[0][1]} is not linked to a customer in QuickBooks yet",
+                client[0][2] if len(client) == 1 else "",
             )
         )
         return ""

@@ -28,13 +28,16 @@ class Finding:
     cause: str
 
 
-def missing_mapping(company_id: UUID, kind: str, key: str, code: str, where: str, what: str) -> Finding:
-    """A mapping that is not set; setting it mends everything with the same cause."""
+def missing_mapping(
+    company_id: UUID, kind: str, key: str, code: str, where: str, what: str, variant: str = ""
+) -> Finding:
+    """A mapping that is not set; setting it, in the `variant` that is wanted, mends everything with the same cause."""
+    command = f"algasync mappings set {kind} {key or 'default'} <QuickBooks id>"
     return Finding(
         code,
         where,
         what,
-        f"Map it to its counterpart in QuickBooks: algasync mappings set {kind} {key or 'default'} <QuickBooks id>",
+        f"Map it to its counterpart in QuickBooks: {command}{f' --variant {variant}' if variant else ''}",
         f"mapping:{kind}:{company_id}:{key}",
     )
 
@@ -48,7 +51,7 @@ def problem(
     currency: str | None = None,
 ) -> Problem:
     """Put the findings of one document into one problem; the first one is its cause."""
-    first = findings[0]
+    first, more = findings[0], findings[1:]
     return Problem(
         type=EXPORT_ERROR,
         code=first.code,
@@ -56,7 +59,7 @@ def problem(
         title=title,
         happened="; ".join(f"{finding.where}: {finding.what}" for finding in findings),
         why="QuickBooks would refuse the document, or book it wrongly, so it was not sent.",
-        fix=" ".join(dict.fromkeys(finding.fix for finding in findings)),
+        fix="; ".join(dict.fromkeys(finding.fix.rstrip(".") for finding in findings)) if more else first.fix,
         details={
             "findings": [
                 {"code": f.code, "where": f.where, "what": f.what, "fix": f.fix, "cause": f.cause}

@@ -155,8 +155,8 @@ def customer(
         if key in mappings:
             return {"CustomerRef": {"value": mappings[key].external_id}}
     kind, entity_id, _ = wanted[0]
-    name = document.client.name
-    if len(wanted) == 1:
+    name, foreign = document.client.name, len(wanted) == 1
+    if foreign:
         name = f"{name} in {document.currency}"
     if kind == "billing_profile" and document.billing_profile is not None:
         name = f"{name}, {document.billing_profile.name}"
@@ -168,6 +168,7 @@ def customer(
             "missing_customer_mapping",
             "customer",
             f"{name} ({entity_id}) is not linked to a customer in QuickBooks yet",
+            document.currency if foreign else "",
         )
     )
     return {}

@@ -15,6 +15,7 @@ from messages.invoices import InvoiceFinalized
 from services.mapping.mappings import Key, Mapping
 from services.outbound import forms
 from services.outbound.books import Books
+from services.outbound.findings import problem
 
 COMPANY = UUID("00000000-0000-0000-0000-0000000000c1")
 US = Books(COMPANY, "9341", "Acme MSP", "sandbox", "US", "USD")
@@ -433,3 +434,22 @@ def test_a_code_of_several_rates_has_a_sum_for_each(
         Decimal("100.05")
     }
     assert body["TxnTaxDetail"]["TotalTax"] == Decimal("12.01")
+
+
+def test_the_command_that_mends_a_missing_customer_names_its_currency() -> None:
+    """A customer has one currency for ever, so the link of a foreign document is one of its own."""
+    multi = Books(
+        COMPANY, "1", "M", "sandbox", "US", "USD", {"CurrencyPrefs": {"MultiCurrencyEnabled": True}}
+    )
+    _, findings = forms.build(forms.INVOICE, invoice(currency="EUR"), multi, MAPPINGS, "AS-TEST1234")
+    assert [one.fix.rsplit("set ", 1)[-1] for one in findings] == [
+        "customer cl-1 <QuickBooks id> --variant EUR"
+    ]
+
+
+def test_several_remedies_are_told_apart() -> None:
+    """Each is there once, and no command runs into the next sentence."""
+    mappings = {key: value for key, value in MAPPINGS.items() if key[0] not in {"item", "term"}}
+    _, findings = forms.build(forms.INVOICE, invoice(), US, mappings, "AS-TEST1234")
+    fix = problem(findings, title="Cannot export").fix
+    assert fix.count("<QuickBooks id>; Map it") == 1
