@@ -291,7 +291,9 @@ def load(connection: Connection, company: Company) -> Books:
         if row.payment_id is not None:
             credit, invoice = sorted((voided, made))
             tied = to_minor(Decimal(row.tied), row.currency or company.home_currency or "USD")
-            credits_[row.payment_id].append(Applied(row.payment_id, credit, invoice, tied))
+            use = Applied(row.payment_id, credit, invoice, tied)
+            if use not in credits_[row.payment_id]:  # told already, where QuickBooks tied them by itself
+                credits_[row.payment_id].append(use)
     books.credits = dict(credits_)
     return books
 
