@@ -19,7 +19,7 @@ from messages.money import to_decimal
 from services.ledger import links
 from services.ledger.links import Link
 from services.ledger.operations import Operation
-from services.ledger.ports import Fail, Found, Look, Prepared, Problem, Send, Settled
+from services.ledger.ports import Fail, Found, Look, Prepared, Problem, Send, Settled, Skip
 from services.outbound import (
     allocations,
     announcements,
@@ -82,6 +82,15 @@ class ReturnMoney(OutboundHandler):
             )  # credit from it is in use: nobody guesses whose
         amount = _amount(operation, paid)
         current: dict[str, Any] = (operation.seen or {}).get("object") or paid.link.snapshot
+        expense = dossiers.one(connection, operation.tenant_id, EXPENSE, operation.document_id)
+        target: Target = ("Expense", expense.link.external_id if expense.live and expense.link else "")
+        there = allocations.read(current).get(target)
+        if there is not None:
+            if operation.call is not None:
+                return voids.adopt(operation, current)
+            if there == amount:
+                return Skip("returned_already", "billing said it before, and QuickBooks has it")
+            return Fail(_said_differently(paid, there, amount))
         returned = date.fromisoformat(operation.payload["data"]["date"])
         dated, remark = closed_books.dated(operation, returned)
         closed = closed_books.check(
@@ -92,7 +101,6 @@ class ReturnMoney(OutboundHandler):
         freed = _freed(current, amount)
         if freed is None:
             return Fail(_several_invoices(paid, amount, current))
-        expense = dossiers.one(connection, operation.tenant_id, EXPENSE, operation.document_id)
         if not expense.live or expense.link is None:
             findings: list[Finding] = []
             in_currency = forms.currency(_Money(paid), books, findings)
@@ -101,9 +109,6 @@ class ReturnMoney(OutboundHandler):
                 return Fail(problem(findings, title=title, client_id=paid.document.client_id))
             wire = self._expense(operation, paid, current, amount, dated, bank, receivables, remark)
             return Send(calls.create("Purchase", wire | in_currency, requestid=requestid))
-        target: Target = ("Expense", expense.link.external_id)
-        if target in allocations.read(current):
-            return voids.adopt(operation, current)
         lines = allocations.lines(allocations.added(freed, {target: amount}))
         return Send(calls.update_full("Payment", {**current, "Line": lines}, requestid=requestid))
 
@@ -233,6 +238,21 @@ def _freed(current: Mapping[str, Any], amount: Decimal) -> dict[Target, Decimal]
     if len(lines) != 1 or not invoices:
         return None
     return allocations.taken_off(lines, {invoices[0]: missing})
+
+
+def _said_differently(paid: Dossier, there: Decimal, amount: Decimal) -> Problem:
+    document = paid.document
+    return Problem(
+        type=EXPORT_ERROR,
+        code="returned_differently",
+        cause=f"returned_differently:{document.kind}:{document.document_id}",
+        title=f"Money of {words.label(document)} went back again, by another amount",
+        happened=f"QuickBooks has {there} {document.currency} of it as returned, billing now says {amount}.",
+        why="It was said before under the same id, and money is not returned twice.",
+        fix="If it is another refund, record it under an id of its own; else correct the expense in QuickBooks. "
+        "Then discard this item with a note of what was done.",
+        **words.facts(document),
+    )
 
 
 def _several_invoices(paid: Dossier, amount: Decimal, current: Mapping[str, Any]) -> Problem:

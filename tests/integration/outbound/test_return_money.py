@@ -138,3 +138,17 @@ def test_a_payment_of_quickbooks_is_given_back_there(bench: Workbench) -> None:
     bench.set("auto_sync", False, "tenant")
     bench.say("payment.refunded", refund(5000, payment_id="pay-2"))
     assert bench.outcome("refund", "ref-1") == ("failed", "unsupported_effect")
+
+
+@pytest.mark.parametrize("amount", [3500, 13500])
+def test_money_that_went_back_is_returned_once(bench: Workbench, amount: int) -> None:
+    """Said again it is no news; by another amount a person is asked. Either way there is one expense."""
+    bench.say("payment.refunded", refund(amount))
+    settled = shares(bench.objects("Payment")[0])
+    bench.say("payment.refunded", refund(amount))
+    assert bench.outcome("refund", "ref-1") == ("skipped", "returned_already")
+    assert bench.exceptions() == []
+    bench.say("payment.refunded", refund(amount - 100))
+    assert bench.outcome("refund", "ref-1") == ("failed", "returned_differently")
+    assert len(bench.objects("Purchase")) == 1
+    assert shares(bench.objects("Payment")[0]) == settled
