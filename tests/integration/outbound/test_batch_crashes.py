@@ -16,8 +16,7 @@ from sqlalchemy import text
 
 from services.database import Database, Role
 from services.exceptions import replays
-from services.ledger.operations import Operation
-from services.outbound import batch_backlog
+from tests.support.batches import batch, gather
 from tests.support.crashes import Boundary, Killer, picture, strangers, work_on
 from tests.support.exporting import Workbench, credit_note, invoice, new_workbench, payment
 from tests.support.killable import Crew
@@ -82,19 +81,6 @@ def one_by_one(new_bench: Bench) -> dict[str, Any]:
     return without_batches(bench)
 
 
-def batched(bench: Workbench) -> Operation:
-    """Put the backlog together."""
-    with bench.fleet.transaction("*") as connection:
-        batch_backlog.gather(connection)
-    return the_batch(bench)
-
-
-def the_batch(bench: Workbench) -> Operation:
-    """The batch as it stands."""
-    (found,) = [one for one in bench.operations() if one.kind == "export_batch"]
-    return found
-
-
 def without_batches(bench: Workbench) -> dict[str, Any]:
     """Both books, by documents alone; billing hears of them in whatever order."""
     found = picture(bench)
@@ -109,20 +95,20 @@ def test_killed_at_a_boundary(
 ) -> None:
     """SIGKILL, or a database connection that breaks: whoever comes next ends with the same books."""
     bench = new_bench(3)
-    operation = batched(bench)
+    (operation,) = gather(bench)
     if boundary is Boundary.BEFORE_INTENT:  # held by the lock of a document that is in it
         operation = replace(operation, document_kind="invoice", document_id="inv-2")
     Killer(bench, crew).kill(boundary, operation)
     work_on(bench)
     assert without_batches(bench) == one_by_one
-    assert the_batch(bench).state == "succeeded"
+    assert batch(bench).state == "succeeded"
 
 
 def test_several_workers_at_once(new_bench: Bench, crew: Crew, one_by_one: dict[str, Any]) -> None:
     """The batch's command three times, and commands of its documents that were under way: one call is made."""
     bench = new_bench(3)
     early = bench.last("invoice", "inv-1")
-    operation = batched(bench)
+    (operation,) = gather(bench)
     killer = Killer(bench, crew)
     killer.trouble("latency", method="POST", seconds=0.2)
     pids = [crew.start(bench, operation.operation_id) for _ in range(3)]
@@ -142,7 +128,7 @@ def test_replayed_by_an_operator_while_a_worker_hangs(
 ) -> None:
     """QuickBooks did it and does not answer; given up, replayed by hand and done; the late worker writes nothing."""
     bench = new_bench(3)
-    operation = batched(bench)
+    (operation,) = gather(bench)
     killer = Killer(bench, crew)
     rule = killer.trouble("hang_after", method="POST", times=1, seconds=0.4)
     pid = crew.start(bench, operation.operation_id)
@@ -151,8 +137,8 @@ def test_replayed_by_an_operator_while_a_worker_hangs(
     with bench.fleet.transaction(bench.tenant) as connection:
         connection.execute(text("UPDATE operation SET tries = 11 WHERE kind = 'export_batch'"))
     killer.trouble("server_error", times=2)  # a question is asked twice
-    bench.run(the_batch(bench))
-    assert the_batch(bench).state == "failed"
+    bench.run(batch(bench))
+    assert batch(bench).state == "failed"
     with bench.fleet.transaction(bench.tenant) as connection:
         replays.again(connection, operation.operation_id, "operator", "QuickBooks is back")
     work_on(bench)
@@ -166,7 +152,7 @@ def test_killed_while_looking_for_an_old_batch(
 ) -> None:
     """The answer was lost half a day ago, the worker that looks for it dies: the next one looks and sends nothing."""
     bench = new_bench(3)
-    operation = batched(bench)
+    (operation,) = gather(bench)
     killer = Killer(bench, crew)
     killer.kill(Boundary.ANSWER_LOST, operation)
     with bench.fleet.transaction(bench.tenant) as connection:
@@ -175,7 +161,7 @@ def test_killed_while_looking_for_an_old_batch(
                 "UPDATE operation SET called_at = called_at - interval '13 hours' WHERE kind = 'export_batch'"
             )
         )
-    assert bench.run(the_batch(bench)).code == "read_back"
+    assert bench.run(batch(bench)).code == "read_back"
     bench.make_due()
     rule = killer.trouble("hang_before", operation="query", times=1)
     pid = crew.start(bench, operation.operation_id)

@@ -11,76 +11,16 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import text
 
 from outbox.frames import Message
 from outbox.publisher import BrokerUnavailable, Receipt
-from services.ledger import dispatch, pauses, sweep
-from services.ledger.operations import Operation
+from services.ledger import dispatch, pauses
 from services.mapping import settings
-from services.outbound import announcements, batch_backlog
 from services.refusals import Refusal
-from tests.support.crashes import strangers
+from tests.support.batches import alive, arrived, asked, backlog, batch, batches, gather
 from tests.support.deadline import eventually
 from tests.support.exporting import TENANT, Workbench, credit_note, invoice, payment, voided
 from workers.dispatcher import Dispatcher
-
-
-def backlog(bench: Workbench, number: int, *, size: int = 25) -> list[str]:
-    """Invoices that are due at once, and a company that wants `size` a call; returns their ids."""
-    if size:
-        bench.set("export_batch_size", size)
-    ids = [f"inv-{one:02}" for one in range(number)]
-    for place, id_ in enumerate(ids):
-        bench.bill(id_, net=9000 + 300 * place)
-    return ids
-
-
-def gather(bench: Workbench) -> list[Operation]:
-    """What the dispatcher does first; returns the batches there are."""
-    with bench.fleet.transaction("*") as connection:
-        batch_backlog.gather(connection)
-    return batches(bench)
-
-
-def batches(bench: Workbench) -> list[Operation]:
-    """The batches, oldest first."""
-    return [one for one in bench.operations() if one.kind == "export_batch"]
-
-
-def batch(bench: Workbench) -> Operation:
-    """The only batch, as it stands."""
-    (one,) = batches(bench)
-    return one
-
-
-def asked(bench: Workbench, operation: str = "batch") -> int:
-    """Calls of a kind that the sandbox has counted."""
-    counted = bench.counters()["companies"].get(bench.realm, {"requests": {}})["requests"]
-    return sum(number for label, number in counted.items() if label.endswith(f" {operation}"))
-
-
-def arrived(bench: Workbench, ids: Sequence[str]) -> None:
-    """Every document is there once, to the cent, linked, told of, and nothing is left to do."""
-    expected = {id_.upper(): (9000 + 300 * int(id_[-2:])) / 100 for id_ in ids}
-    made = bench.objects()
-    assert sorted(one["DocNumber"] for one in made) == sorted(expected)
-    for id_ in ids:
-        link = bench.link("invoice", id_)
-        assert link is not None
-        raw = next(one for one in made if one["Id"] == link.external_id)
-        assert (raw["DocNumber"], raw["TotalAmt"]) == (id_.upper(), expected[id_.upper()])
-        assert bench.outcome("invoice", id_) == ("succeeded", None)
-    told = [one["document"]["billing_id"] for one in bench.told("document.synced")]
-    assert sorted(told) == sorted(ids)
-    assert strangers(bench) == []
-    alive(bench)
-
-
-def alive(bench: Workbench) -> None:
-    """Nothing waits for nothing."""
-    with bench.fleet.transaction(TENANT) as connection:
-        assert sweep.violations(connection) == {}
 
 
 def test_without_the_setting_everything_goes_one_by_one(workbench: Workbench) -> None:
@@ -254,174 +194,6 @@ def test_a_batch_that_is_refused_as_a_whole_is_taken_apart(workbench: Workbench)
     arrived(workbench, ids)
 
 
-@pytest.mark.parametrize("trouble", ["cut_before", "cut_after", "server_error"])
-def test_an_answer_that_is_lost(workbench: Workbench, trouble: str) -> None:
-    """The same bytes under the same request id bring it, and what they made is looked at once more."""
-    ids = backlog(workbench, 4, size=4)
-    workbench.trouble(trouble, entity="batch", times=1)
-    workbench.run(gather(workbench)[0])
-    assert batch(workbench).outcome == "unknown"
-    assert {one.outcome for one in workbench.operations(ids[0])} == {"unknown"}
-    alive(workbench)
-    workbench.settle()
-    assert asked(workbench, "create") == 0
-    arrived(workbench, ids)
-
-
-def test_the_request_id_is_forgotten(workbench: Workbench) -> None:
-    """Nothing guards the numbers, and QuickBooks knows no id: what stands in full is found, and not made again."""
-    workbench.prefer("SalesFormsPrefs", CustomTxnNumbers=False)
-    ids = backlog(workbench, 4, size=4)
-    workbench.trouble("cut_after", entity="batch", times=1)
-    workbench.switch(requestid_remembered=False)
-    workbench.run(gather(workbench)[0])
-    before = workbench.reads
-    workbench.settle()
-    assert (asked(workbench), workbench.reads) == (1, before + 1)
-    assert workbench.timeline("invoice", ids[0])[-1] == "adopted"
-    arrived(workbench, ids)
-
-
-def test_a_refusal_of_a_repeated_item_is_not_believed_before_asking(workbench: Workbench) -> None:
-    """One was deleted, the id is forgotten and the books are closed: who is there is adopted, the other one asks."""
-    workbench.prefer("SalesFormsPrefs", CustomTxnNumbers=False)
-    ids = backlog(workbench, 4, size=4)
-    workbench.trouble("cut_after", entity="batch", times=1)
-    workbench.run(gather(workbench)[0])
-    gone = next(one for one in workbench.objects() if one["DocNumber"] == "INV-02")
-    workbench.bookkeeper("delete", entity="Invoice", id=gone["Id"])
-    workbench.switch(requestid_forgets_after_seconds=1)
-    workbench.advance(5)
-    workbench.bookkeeper("close-books", through="2026-10-31")
-    workbench.settle()
-    assert asked(workbench) == 2
-    assert workbench.outcome("invoice", "inv-02")[0] == "failed"
-    arrived(workbench, [one for one in ids if one != "inv-02"])
-
-
-def test_a_repeated_batch_that_is_refused_is_not_believed_before_asking(workbench: Workbench) -> None:
-    """The first try may still be at work: nobody goes alone before that is over and it was looked for."""
-    ids = backlog(workbench, 4, size=4)
-    workbench.trouble("cut_before", entity="batch", times=1)
-    workbench.run(gather(workbench)[0])
-    workbench.switch(batch_size=3)
-    workbench.make_due()
-    assert workbench.run(batch(workbench)).code == "read_back"
-    assert (batch(workbench).outcome, batch(workbench).state) == ("unknown", "scheduled")
-    assert (batch(workbench).due_at - batch(workbench).updated_at).total_seconds() == pytest.approx(
-        130, abs=1
-    )
-    workbench.settle()
-    assert (asked(workbench), asked(workbench, "create")) == (2, 4)
-    arrived(workbench, ids)
-
-
-def test_a_question_that_is_refused_lets_nobody_go(workbench: Workbench) -> None:
-    """QuickBooks does not want to be asked for a batch: everybody in it stays unknown, and is asked for again."""
-    ids = backlog(workbench, 4, size=4)
-    workbench.trouble("cut_after", entity="batch", times=1)
-    workbench.run(gather(workbench)[0])
-    workbench.trouble("fault", operation="query", code="150", times=1)
-    workbench.make_due()
-    workbench.run(batch(workbench))
-    assert batch(workbench).outcome == "unknown"
-    assert {one.outcome for one in workbench.operations(ids[0])} == {"unknown"}
-    workbench.settle()
-    arrived(workbench, ids)
-
-
-def long_ago(bench: Workbench) -> None:
-    """The call was made 13 hours ago."""
-    with bench.fleet.transaction(TENANT) as connection:
-        connection.execute(
-            text(
-                "UPDATE operation SET called_at = called_at - interval '13 hours' WHERE kind = 'export_batch'"
-            )
-        )
-
-
-def test_an_old_batch_is_looked_for_by_one_question(workbench: Workbench) -> None:
-    """Half a day later nobody trusts the id: what is there is adopted, what is not goes alone, looking first."""
-    ids = backlog(workbench, 4, size=4)
-    workbench.trouble("cut_after", entity="batch", times=1)
-    workbench.run(gather(workbench)[0])
-    lost = next(one for one in workbench.objects() if one["DocNumber"] == "INV-02")
-    workbench.bookkeeper("delete", entity="Invoice", id=lost["Id"])
-    long_ago(workbench)
-    before = workbench.reads
-    workbench.make_due()
-    assert workbench.run(batch(workbench)).code == "read_back"
-    waits = batch(workbench).due_at - batch(workbench).updated_at
-    assert waits.total_seconds() == pytest.approx(130, abs=1)  # it may still be at work there until then
-    workbench.make_due()
-    assert workbench.run(batch(workbench)).code == "succeeded"
-    assert workbench.reads == before + 1
-    assert [workbench.outcome("invoice", one)[0] for one in ids] == [
-        "succeeded",
-        "succeeded",
-        "scheduled",
-        "succeeded",
-    ]
-    assert "adopted" in workbench.timeline("invoice", "inv-00")
-    workbench.settle()
-    assert "read_back" in workbench.timeline("invoice", "inv-02")
-    assert asked(workbench) == 1
-    arrived(workbench, ids)
-
-
-def test_a_strangers_document_of_the_same_number_is_not_adopted(workbench: Workbench) -> None:
-    """Somebody else entered the number meanwhile: that one document asks a person, the others go."""
-    ids = backlog(workbench, 4, size=4)
-    workbench.trouble("cut_before", entity="batch", times=1)
-    workbench.run(gather(workbench)[0])
-    line = {
-        "Amount": 90,
-        "DetailType": "SalesItemLineDetail",
-        "SalesItemLineDetail": {"ItemRef": {"value": "3"}},
-    }
-    workbench.bookkeeper(
-        "create",
-        entity="Invoice",
-        body={"DocNumber": "INV-00", "CustomerRef": {"value": "2"}, "Line": [line]},
-    )
-    long_ago(workbench)
-    workbench.settle()
-    assert workbench.outcome("invoice", ids[0]) == ("failed", "number_in_use")
-    assert [workbench.outcome("invoice", one)[0] for one in ids[1:]] == ["succeeded"] * 3
-    assert len(workbench.objects()) == 4
-
-
-def test_one_that_was_deleted_before_the_answer_came_is_asked_about(workbench: Workbench) -> None:
-    """The replay tells of a dead id: nothing is linked to it, a person decides, and a retry makes it once."""
-    ids = backlog(workbench, 4, size=4)
-    workbench.trouble("cut_after", entity="batch", times=1)
-    workbench.run(gather(workbench)[0])
-    gone = next(one for one in workbench.objects() if one["DocNumber"] == "INV-02")
-    workbench.bookkeeper("delete", entity="Invoice", id=gone["Id"])
-    workbench.settle()
-    assert workbench.outcome("invoice", "inv-02") == ("failed", "deleted_meanwhile")
-    assert workbench.link("invoice", "inv-02") is None
-    assert len(workbench.objects()) == 3
-    workbench.replay(workbench.last("invoice", "inv-02"))
-    arrived(workbench, ids)
-    assert workbench.codes() == []
-
-
-def test_a_void_and_a_correction_while_nobody_knows(workbench: Workbench) -> None:
-    """What may have been sent is superseded by nothing: void and correction wait for the batch, and follow."""
-    ids = backlog(workbench, 4, size=4)
-    workbench.trouble("cut_after", entity="batch", times=1)
-    workbench.run(gather(workbench)[0])
-    workbench.say("invoice.voided", voided(ids[0]), settle=False)
-    workbench.say("invoice.corrected", invoice(ids[1], net=60000), settle=False)
-    assert [one.state for one in workbench.operations(ids[0])] == ["waiting", "waiting"]
-    workbench.settle()
-    assert [one.state for one in workbench.operations(ids[0])] == ["succeeded", "succeeded"]
-    assert [one.state for one in workbench.operations(ids[1])] == ["succeeded", "succeeded"]
-    totals = {one["DocNumber"]: one["TotalAmt"] for one in workbench.objects()}
-    assert (totals["INV-00"], totals["INV-01"], len(totals)) == (0, 600, 4)
-
-
 def test_a_stop_switch_of_a_kind_holds_its_documents_and_not_the_batch(workbench: Workbench) -> None:
     """Credit notes are paused: theirs waits by itself for the switch, and the invoices go."""
     ids = backlog(workbench, 3, size=4)
@@ -489,37 +261,6 @@ def test_switched_off_while_batches_wait(workbench: Workbench) -> None:
     arrived(workbench, ids)
 
 
-def test_a_batch_that_wears_out_is_on_the_list_and_replays(workbench: Workbench) -> None:
-    """Its documents wait for it and for nothing else; a person hears of it, and a retry finds out what happened."""
-    ids = backlog(workbench, 4, size=4)
-    workbench.trouble("cut_before", entity="batch", times=1)
-    workbench.run(gather(workbench)[0])
-    with workbench.fleet.transaction(TENANT) as connection:
-        connection.execute(text("UPDATE operation SET tries = 11 WHERE kind = 'export_batch'"))
-    workbench.trouble("server_error", entity="batch", times=1)
-    workbench.settle()
-    assert workbench.codes() == ["quickbooks_unavailable"]
-    assert workbench.outcome("invoice", ids[0]) == ("waiting", "batch")
-    alive(workbench)
-    workbench.replay(batch(workbench))
-    assert workbench.codes() == []
-    arrived(workbench, ids)
-
-
-def test_an_authorization_that_ends_meanwhile(workbench: Workbench) -> None:
-    """The batch waits for the reconnect, and goes on under what it was before."""
-    ids = backlog(workbench, 4, size=4)
-    workbench.trouble("cut_before", entity="batch", times=1)
-    workbench.run(gather(workbench)[0])
-    workbench.trouble("unauthorized", entity="batch", times=1)
-    workbench.settle()
-    assert (batch(workbench).state, batch(workbench).outcome) == ("waiting", "unknown")
-    alive(workbench)
-    workbench.reconnect()
-    workbench.settle()
-    arrived(workbench, ids)
-
-
 def test_a_throttled_batch_is_made_anew_from_what_is_known_then(workbench: Workbench) -> None:
     """Definitely not made: what was mended meanwhile goes into the next call, under an id of its own."""
     ids = backlog(workbench, 4, size=4)
@@ -536,52 +277,4 @@ def test_a_throttled_batch_is_made_anew_from_what_is_known_then(workbench: Workb
         for line in (one["Line"][0] for one in workbench.objects())
     }
     assert items == {"4"}
-    arrived(workbench, ids)
-
-
-def stumble(patched: pytest.MonkeyPatch, document_id: str) -> None:
-    """A mistake of ours: recording this one document fails."""
-    told = announcements.synced
-
-    def synced(connection: Any, operation: Operation, *facts: Any) -> None:
-        if operation.document_id == document_id:
-            raise RuntimeError("a mistake")
-        told(connection, operation, *facts)
-
-    patched.setattr(announcements, "synced", synced)
-
-
-def test_who_was_in_a_batch_looks_first_whatever_came_between(
-    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It stands in QuickBooks under the batch's request id, so that its own would make it again; even after a pause."""
-    workbench.prefer("SalesFormsPrefs", CustomTxnNumbers=False)
-    ids = backlog(workbench, 4, size=4)
-    with monkeypatch.context() as patched:
-        stumble(patched, "inv-02")
-        workbench.run(gather(workbench)[0])
-    assert workbench.outcome("invoice", "inv-02") == ("scheduled", "read_back")
-    stop: dict[str, Any] = {"tenant": TENANT, "company_id": workbench.company_id, "actor": "operator"}
-    with workbench.fleet.transaction(TENANT) as connection:
-        pauses.pause(connection, "company", reason="lunch", **stop)
-    workbench.settle()
-    assert workbench.outcome("invoice", "inv-02") == ("waiting", "pause")
-    with workbench.fleet.transaction(TENANT) as connection:
-        pauses.resume(connection, "company", **stop)
-    workbench.settle()
-    arrived(workbench, ids)
-
-
-def test_one_whose_recording_fails_holds_up_only_itself(
-    workbench: Workbench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A mistake of ours in one document: the others are recorded, and it is found again once that is mended."""
-    ids = backlog(workbench, 4, size=4)
-    with monkeypatch.context() as patched:
-        stumble(patched, "inv-02")
-        gather(workbench)
-        workbench.settle()
-    assert workbench.outcome("invoice", "inv-02") == ("failed", "internal_error")
-    assert workbench.outcome("invoice", "inv-03") == ("succeeded", None)
-    workbench.replay(workbench.last("invoice", "inv-02"))
     arrived(workbench, ids)
