@@ -136,7 +136,6 @@ class Runner:
             except Exception as error:
                 if isinstance(error, DBAPIError) and error.connection_invalidated:
                     raise
-                log.exception("preparing_failed", operation=str(operation_id))
                 return self._surprise(operation_id, attempt, error)
         return Ended("raced", "another worker is at this operation")
 
@@ -145,7 +144,9 @@ class Runner:
         with self._database.transaction(ALL_TENANTS) as connection:
             operation = operations.get(connection, operation_id)
             if operation is None or operation.attempt != attempt or operation.finished:
+                # A later event took its place while it was prepared, so what was read did not fit together.
                 return Ended("already_settled", "the operation was settled meanwhile")
+            log.error("preparing_failed", operation=str(operation_id), exc_info=error)
             return fail(connection, operation, _internal(operation, error), self._desk)
 
     def _call(self, taken: Taken, started: float) -> Verdict:

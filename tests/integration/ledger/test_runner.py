@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from services.ledger.runner import Runner
 from services.outbound.handlers import HANDLERS
@@ -15,21 +17,23 @@ from tests.support.exporting import TENANT, Workbench
 class Clumsy:
     """A handler with a mistake in one of its steps; all others are the real ones."""
 
-    def __init__(self, step: str) -> None:
+    def __init__(self, step: str, meanwhile: Callable[[], object]) -> None:
         self._real = HANDLERS["export_invoice"]
         self._step = step
+        self._meanwhile = meanwhile
 
     def __getattr__(self, name: str) -> Any:
         if name == self._step:
+            self._meanwhile()
             raise ZeroDivisionError(f"a mistake in {name}")
         return getattr(self._real, name)
 
 
-def clumsy(workbench: Workbench, step: str) -> Runner:
-    """A runner whose invoice handler stumbles in `step`."""
+def clumsy(workbench: Workbench, step: str, meanwhile: Callable[[], object] = lambda: None) -> Runner:
+    """A runner whose invoice handler stumbles in `step`, after something else has happened meanwhile."""
     return Runner(
         workbench.fleet,
-        {**HANDLERS, "export_invoice": Clumsy(step)},  # type: ignore[dict-item]  # all other steps are real
+        {**HANDLERS, "export_invoice": Clumsy(step, meanwhile)},  # type: ignore[dict-item]  # all other steps are real
         workbench.clients,
         workbench.desk,
         lease=timedelta(seconds=20),
@@ -53,6 +57,26 @@ def test_a_mistake_before_the_call_is_told(workbench: Workbench) -> None:
     assert clumsy(workbench, "prepare").run(workbench.operations()[0].operation_id, 1).reject
     check_told(workbench)
     assert workbench.objects() == []
+
+
+def test_a_surprise_about_what_was_settled_meanwhile_alarms_nobody(workbench: Workbench) -> None:
+    """A later event takes its place while it is prepared, so nothing fits any more: that is no mistake of ours."""
+    workbench.bill("inv-1")
+
+    def supersede() -> None:
+        with workbench.fleet.transaction(TENANT) as connection:
+            connection.execute(
+                text(
+                    """UPDATE operation SET state = 'skipped', reason_code = 'superseded', reason = 'pointless',
+                              finished_at = clock_timestamp()"""
+                )
+            )
+
+    with capture_logs() as logs:
+        verdict = clumsy(workbench, "prepare", supersede).run(workbench.operations()[0].operation_id, 1)
+    assert (verdict.reject, verdict.code) == (False, "already_settled")
+    assert workbench.exceptions() == []
+    assert [one for one in logs if one["log_level"] == "error"] == []
 
 
 def test_a_mistake_after_the_call_loses_nothing(workbench: Workbench) -> None:
