@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -23,6 +24,7 @@ from services.outbound import (
     forms,
     new_customers,
     revisions,
+    room,
     totals,
     troubles,
     unlinked,
@@ -188,9 +190,13 @@ class ExportForm(OutboundHandler):
         if edits and not decided(operation, "overwrite") and not operation.repair:
             return Fail(troubles.edited(dossier, form, edits))
         if "Line" in changed:
+            held = room.hold(connection, operation)
+            if held is not None:
+                return held
             used, total = totals.used(form, current), totals.billed(form, dossier.document)
             if total < used:
-                return Fail(troubles.used_more(dossier, form, used, total))
+                more = troubles.used_more(dossier, form, used, total)
+                return Fail(replace(more, cause=voids.cause(form.kind, operation.document_id)))
         return Send(
             calls.update_sparse(
                 form.entity,

@@ -35,14 +35,15 @@ _MAKING = Statement(
           AND o.state IN ('queued', 'running', 'waiting', 'scheduled') AND o.created_at < mine.created_at
           AND o.kind IN ('reverse_payment', 'unapply_credit', 'export_payment', 'export_invoice', 'export_credit_memo')
           AND (o.document_kind, o.document_id) <> (mine.document_kind, mine.document_id)
-          AND EXISTS (SELECT FROM jsonb_array_elements(mine.payload -> 'involves') AS needed
+          AND EXISTS (SELECT FROM jsonb_array_elements(coalesce(mine.payload -> 'involves', '[]')
+                                || jsonb_build_array(jsonb_build_array(mine.document_kind, mine.document_id))) AS needed
                        WHERE needed = jsonb_build_array(o.document_kind, o.document_id)
                           OR o.payload -> 'involves' @> jsonb_build_array(needed))"""
 )
 
 
 def hold(connection: Connection, operation: Operation) -> Hold | None:
-    """Wait for the earlier, unfinished steps that take something off the documents an operation involves."""
+    """Wait for the earlier, unfinished steps that take something off the documents an operation is about."""
     making = [
         Condition("step", str(id_)) for (id_,) in _MAKING.all(connection, {"id": operation.operation_id})
     ]

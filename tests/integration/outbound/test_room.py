@@ -28,6 +28,11 @@ HISTORIES: dict[str, list[tuple[str, dict[str, Any]]]] = {
         ("credit.unapplied", APPLIED[1]),
         ("credit.applied", applied("app-2", "cn-1", "inv-2", 13500)),
     ],
+    "reversed_and_corrected": [
+        PAID,
+        ("payment.reversed", REVERSED),
+        ("invoice.corrected", invoice("inv-1", net=9000)),
+    ],
     "corrected_and_paid": [
         PAID,
         ("invoice.corrected", invoice("inv-1", net=18000)),
@@ -71,11 +76,8 @@ def test_goes_on_by_itself_when_the_earlier_event_comes_late(
     workbench.say(*needs)
     refused = workbench.operations()[-1]
     assert refused.state == "failed"
-    assert workbench.codes() in (
-        ["invoice_settled"],
-        ["credit_not_applicable"],
-        ["credit_applied_differently"],
-    )
+    (code,) = workbench.codes()
+    assert code in {"invoice_settled", "paid_more", "credit_not_applicable", "credit_applied_differently"}
     workbench.say(*frees)
     assert workbench.operation(refused.operation_id).state == "succeeded"
     assert workbench.exceptions() == []
