@@ -1,7 +1,8 @@
 """Cost does not grow with the tables: hot statements stay on indexes, planned for their values or for any.
 
 The tables are those of `services.cli.bench_crowd`: `ALGASYNC_TEST_ROWS` operations (100,000 by default), twice as many
-rows in the outbox, 1,000 companies. A million of them take minutes to make: `--timeout 1800`. `tests/bench/test_bench_growth.py` beside it compares what is spent.
+rows in the outbox, 1,000 companies. A million of them take minutes to make: `--timeout 1800`.
+`tests/bench/test_bench_growth.py` beside it compares what is spent.
 """
 
 from __future__ import annotations
