@@ -135,11 +135,14 @@ class Found:
     `reply` is the full match to adopt; `problem` says why a person must look (something similar is not ours, or
     ours was changed meanwhile); neither: it is not there, and the stored call may be made again. `altered`: the problem
     is with what the call made, so that it has taken effect all the same, and is asked about again on a retry.
+
+    `seen`: the call has had no effect, and what was read decides anew whether it is to be made; as with `inspect`.
     """
 
     reply: Reply | None = None
     problem: Problem | None = None
     altered: bool = False
+    seen: Mapping[str, Any] | None = None
 
 
 class Look(Protocol):

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 import structlog
@@ -166,6 +166,8 @@ class Runner:
                 if found.problem is not None:
                     outcome = "unknown" if unsure and found.altered else "refused"
                     return self._failed(operation, found.problem, outcome=outcome)
+                if found.seen is not None:
+                    return self._look_again(operation, found.seen, "what is there decides", None)
                 reply, adopted = found.reply, found.reply is not None
             if reply is None:
                 reply = self._clients.execute(operation.company_id, taken.call)
@@ -225,16 +227,19 @@ class Runner:
             except QuickBooksError as error:
                 return self._troubled(operation, error, unsure=False)
             if seen is not None:
-                self._commit(
-                    operation,
-                    lambda connection: record.look_again(
-                        connection, operation, seen, refusal.fault.label, refusal.intuit_tid
-                    ),
-                )
-                return Verdict(False, "look_again", str(refusal))
+                return self._look_again(operation, seen, refusal.fault.label, refusal.intuit_tid)
         with self._database.transaction(operation.tenant_id) as connection:
             problem = handler.refused(connection, operation, refusal)
         return self._failed(operation, problem, outcome="refused", tid=refusal.intuit_tid)
+
+    def _look_again(
+        self, operation: Operation, seen: Mapping[str, Any], reason: str, tid: str | None
+    ) -> Verdict:
+        """What was read is kept, and the handler decides anew."""
+        self._commit(
+            operation, lambda connection: record.look_again(connection, operation, seen, reason, tid)
+        )
+        return Verdict(False, "look_again", reason)
 
     def _troubled(self, operation: Operation, error: QuickBooksError, *, unsure: bool) -> Verdict:
         """No answer, or none that says yes or no: due again, or wait for a reconnect.

@@ -41,6 +41,7 @@ from services.outbound.handler import (
     asked,
     decided,
     looking_first,
+    present,
     sent,
 )
 from services.outbound.marker import bears, marker
@@ -189,12 +190,14 @@ class ExportForm(OutboundHandler):
         edits = revisions.edited(link.snapshot, current, changed)
         if edits and not decided(operation, "overwrite") and not operation.repair:
             return Fail(troubles.edited(dossier, form, edits))
+        short = False
         if "Line" in changed:
             held = room.hold(connection, operation)
             if held is not None:
                 return held
             used, total = totals.used(form, current), totals.billed(form, dossier.document)
-            if total < used:
+            short = total < used
+            if short and seen is not None:
                 more = troubles.used_more(dossier, form, used, total)
                 return Fail(replace(more, cause=voids.cause(form.kind, operation.document_id)))
         return Send(
@@ -206,7 +209,8 @@ class ExportForm(OutboundHandler):
                 requestid=requestid,
                 current=current,
                 dropped_lines=revisions.line_ids(current),
-            )
+            ),
+            look_first=short,  # the balance we know may be of a time before the money was taken off again
         )
 
     def settle(self, connection: Connection, operation: Operation, reply: Reply) -> Settled:
@@ -253,7 +257,7 @@ class ExportForm(OutboundHandler):
         """Look for it by its number; adopt only a full match, never a bookkeeper's of the same number."""
         wire = sent(operation)
         if "Id" in wire:
-            return Found()
+            return self._unchanged(operation, wire, look)
         reply, candidates = self._same_number(wire, look)
         for raw in candidates:
             if self.is_ours(raw, wire):
@@ -272,6 +276,13 @@ class ExportForm(OutboundHandler):
         if "Id" not in wire and refusal.fault.code == DUPLICATE_NUMBER:
             return {"same_number": self._same_number(wire, look)[1]}
         return super().inspect(operation, refusal, look)
+
+    def _unchanged(self, operation: Operation, wire: Mapping[str, Any], look: Look) -> Found:
+        """The object as it is, if the change has certainly not been made; else its SyncToken says whether it was."""
+        raw = present(look, self._form.entity, wire["Id"])
+        if raw is None or (operation.called_at is not None and raw["SyncToken"] != wire["SyncToken"]):
+            return Found()
+        return Found(seen={"entity": self._form.entity, "id": wire["Id"], "object": raw})
 
     def _same_number(self, wire: Mapping[str, Any], look: Look) -> tuple[Reply, list[dict[str, Any]]]:
         """What has the document's number, ours first."""

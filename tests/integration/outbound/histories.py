@@ -104,9 +104,8 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self._open())
     @rule(pick=PICK, amount=AMOUNTS)
     def correct(self, pick: int, amount: int) -> None:
-        """An invoice that nothing was ever paid of gets another total."""
-        moved = set().union(*self.together)
-        one = _one([one for one in self._open() if one.id not in moved], pick)
+        """An invoice that nothing is paid of gets another total."""
+        one = _one([one for one in self._open() if not one.on_it.total()], pick)
         if one is not None:
             one.total = amount
             self._tell("invoice.corrected", invoice(one.id, net=amount))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import simplejson
 
-from tests.support.exporting import ACTOR, LINE, Workbench, invoice, voided
+from tests.support.exporting import ACTOR, LINE, Workbench, invoice, payment, voided
 
 
 def two_lines(second: int = 5000) -> dict[str, Any]:
@@ -127,6 +127,35 @@ def test_less_than_what_is_paid_is_refused(workbench: Workbench) -> None:
     assert workbench.objects()[0]["TotalAmt"] == 135.0
     workbench.say("invoice.corrected", invoice("inv-1", **two_lines()))
     assert workbench.objects()[0]["TotalAmt"] == 185.0, "more than what is paid may be billed"
+
+
+def test_a_balance_that_was_known_before_money_came_off_is_looked_at_again(workbench: Workbench) -> None:
+    """The answer to an earlier correction said that it is paid; that payment is gone, and nobody is asked about it."""
+    workbench.say("invoice.finalized", invoice("inv-1"))
+    workbench.say("payment.recorded", payment("pay-1", ("inv-1", 13500)))
+    workbench.say("invoice.corrected", invoice("inv-1", due_date="2026-12-15"))
+    link = workbench.link("invoice", "inv-1")
+    assert link is not None
+    assert link.snapshot["Balance"] == 0
+    workbench.say("payment.reversed", {"id": "pay-1", "date": "2026-11-05", "reason": "keyed_in_error"})
+    workbench.say("invoice.corrected", invoice("inv-1", net=9000))
+    assert workbench.outcome("invoice", "inv-1") == ("succeeded", None)
+    assert [one["TotalAmt"] for one in workbench.objects()] == [90.0]
+    assert workbench.exceptions() == []
+
+
+def test_what_is_paid_by_now_is_refused_without_a_call(workbench: Workbench) -> None:
+    """The balance is as we know it: one look, no write, and a retry looks again."""
+    workbench.say("invoice.finalized", invoice("inv-1"))
+    workbench.say("payment.recorded", payment("pay-1", ("inv-1", 13500)))
+    workbench.say("invoice.corrected", invoice("inv-1", due_date="2026-12-15"))
+    (before,) = workbench.objects()
+    for _ in range(2):
+        workbench.say("invoice.corrected", invoice("inv-1", net=9000))
+        assert workbench.outcome("invoice", "inv-1") == ("failed", "paid_more")
+        workbench.replay(workbench.last("invoice", "inv-1"))
+        assert workbench.outcome("invoice", "inv-1") == ("failed", "paid_more")
+    assert workbench.objects() == [before]
 
 
 def test_an_invoice_deleted_in_quickbooks_is_not_made_again_by_a_correction(workbench: Workbench) -> None:
