@@ -5,6 +5,7 @@ All of it is a memory of what PostgreSQL said. Losing it costs one look at the w
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from threading import Condition
@@ -22,14 +23,18 @@ class Backlog:
     """Hands out work to the lanes, round-robin over streams; safe to use from several threads.
 
     `limit` is how many billing events of a tenant this relay may have published and not seen taken over. Each stream
-    is with one lane at a time.
+    is with one lane at a time. Accounting events leave together every `gather` seconds: while a fleet works they come
+    one by one, and a batch for each costs more than the event.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, gather: float) -> None:
         self.limit = limit
+        self._gather = gather
         self._changed = Condition()
         self._due = False
         self._ready: deque[Stream] = deque()
+        self._gathering: set[Stream] = set()
+        self._gathered_at = 0.0
         self._floors: dict[Stream, Position] = {}  # of all known streams, wherever they are
         self._taken: set[Stream] = set()
         self._noticed: dict[Stream, Position] = {}  # while taken
@@ -47,9 +52,17 @@ class Backlog:
                     continue
                 if stream not in self._floors or stream in self._resting:
                     self._resting.discard(stream)
-                    self._ready.append(stream)
+                    self._something_new(stream)
                 self._floors[stream] = min(position, self._floors.get(stream, position))
             self._changed.notify_all()
+
+    def gathered(self) -> None:
+        """What has been gathered long enough is ready, all of it together. To be called every few milliseconds."""
+        with self._changed:
+            if self._gathering and self._gathered_at <= time.monotonic():
+                self._ready.extend(self._gathering)
+                self._gathering.clear()
+                self._changed.notify_all()
 
     def found_due(self) -> None:
         """Rows are due again; one lane shall see to them."""
@@ -90,12 +103,11 @@ class Backlog:
                 reached = floor if put_back else claim.passed.get(stream, floor)
                 self._floors[stream] = min(reached, self._noticed.get(stream, reached))
                 self._taken.discard(stream)
-                if (
-                    self._noticed.pop(stream, None) is not None
-                    or put_back
-                    or claim.counts.get(stream) == room
-                ):
+                noticed = self._noticed.pop(stream, None) is not None
+                if put_back or claim.counts.get(stream) == room:
                     self._ready.append(stream)
+                elif noticed:
+                    self._something_new(stream)
                 else:
                     self._resting.add(stream)
             self._changed.notify_all()
@@ -179,6 +191,14 @@ class Backlog:
             return min(self._floors.values(), default=None)
 
     # --- inside the lock ---
+
+    def _something_new(self, stream: Stream) -> None:
+        if stream.exchange == "accounting":
+            if not self._gathering:
+                self._gathered_at = time.monotonic() + self._gather
+            self._gathering.add(stream)
+        else:
+            self._ready.append(stream)
 
     def _room(self, stream: Stream) -> int:
         return self.limit - self._counts[stream.tenant] if stream.exchange == "billing" else 1 << 30

@@ -44,6 +44,8 @@ class Settings:
     """Seconds without a confirm after which a batch is given up."""
     tenant_limit: int = 200
     """Billing events a tenant may have published and not taken over."""
+    gather: float = 0.15
+    """Seconds for which accounting events wait for others to leave with; billing events never wait."""
     poll: tuple[float, float] = (0.005, 0.025)
     """Seconds between looks for new events, when something was found and when nothing was for a while."""
     schedule: Schedule = field(default_factory=Schedule)

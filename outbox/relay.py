@@ -78,7 +78,7 @@ class Relay:
 
         Outages of either server are waited out. Whatever else goes wrong in a lane ends the relay and is raised here.
         """
-        backlog = Backlog(self._settings.tenant_limit)
+        backlog = Backlog(self._settings.tenant_limit, self._settings.gather)
         lanes = [
             Lane(number, backlog, self._connect, self._publisher(number), self._settings, stop)
             for number in range(self._settings.lanes)
@@ -165,6 +165,7 @@ class Scout:
             self._watch(connection)  # first of all: it says what is under way, before anything is handed out
             self._next_watch = now + _WATCH
         found = self._discover(connection)
+        self._backlog.gathered()
         self._check(connection)
         if now >= self._next_sweep:
             self._sweep(connection)

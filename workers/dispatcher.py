@@ -35,6 +35,8 @@ log = structlog.get_logger()
 
 BATCH: Final = 500  # commands a round
 SHORTEST, LONGEST = 0.005, 0.025  # seconds between two looks
+# While there is much to send, more of it goes into each round; a company has some under way meanwhile.
+BUSIEST: Final = 0.08  # seconds at most
 REST: Final = 1.0  # seconds while broker or database cannot be reached
 LANES: Final = 0.5  # seconds between two looks for destinations that are owed something, and for backlogs
 
@@ -92,8 +94,8 @@ class Dispatcher:
                     looked = time.monotonic()
                 began = time.monotonic()
                 busy = self.round(leadership) > 0
-                rest = 2 * (time.monotonic() - began)
-                pause = min(max(SHORTEST, rest) if busy else pause * 1.5, LONGEST)
+                rest = 4 * (time.monotonic() - began)
+                pause = min(max(SHORTEST, rest), BUSIEST) if busy else min(pause * 1.5, LONGEST)
                 self.publisher.idle(0)
                 stop.wait(pause)
             except BrokerUnavailable as error:

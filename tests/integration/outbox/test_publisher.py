@@ -126,7 +126,7 @@ def test_a_connection_cut_in_the_middle_leaves_unknown_messages(queue: Queue, br
 
         timer = threading.Thread(target=cut)
         timer.start()
-        batch = messages(50_000, body=b"x" * 512)
+        batch = messages(200_000, body=b"x" * 512)  # more than a busy machine publishes before it looks
         receipt = publisher.publish(batch)
         timer.join()
         assert receipt.unknown
