@@ -63,7 +63,9 @@ class Configuration(BaseSettings):
     )
     lease_seconds: float = Field(default=60.0, gt=1, description="How long a worker may hold an operation.")
     unknown_outcome_hours: float = Field(
-        default=12.0, gt=0, description="Age at which a batch of unknown outcome is looked for instead of sent again."
+        default=12.0,
+        gt=0,
+        description="Age at which a batch of unknown outcome is looked for instead of sent again.",
     )
     resend_seconds: float = Field(
         default=60.0, gt=0, description="A command that no worker took within this time is sent again."

@@ -95,6 +95,7 @@ def test_a_duplicate_and_a_late_command_write_nothing(
     counted = Counted(monkeypatch)
     assert workbench.intake.take_over(body) == "duplicate"
     assert workbench.run(operation).code == "already_settled"
-    assert counted.seen == {"statements": 3, "written": 2}  # the locks under which it looked, and nothing else
+    # The locks under which it looked, and nothing else.
+    assert counted.seen == {"statements": 3, "written": 2}
     monkeypatch.undo()
     assert [(one.state, one.tries) for one in workbench.operations("inv-1")] == before
