@@ -12,7 +12,7 @@ from services.sandbox.clock import envelope_time
 from services.sandbox.entities import ENTITIES, Entity
 from services.sandbox.fields import Obj
 from services.sandbox.gateway import JSON
-from services.sandbox.requests import ApiRequest
+from services.sandbox.requests import INCLUDES, ApiRequest
 from services.sandbox.store import Company, Reply, Unit
 from services.sandbox.world import World
 
@@ -51,13 +51,12 @@ def execute(world: World, company: Company, request: ApiRequest, actor: str) -> 
         if request.operation == "pdf" and request.entity is not None:
             paper = papers.pdf(request.entity, books.read(company, request.entity, request.key))
             return Outcome(200, paper, "application/pdf")
-        reply = _perform(company, request, actor, created)
+        reply = _perform(world, company, request, actor, created)
         reply["time"] = envelope_time(company.clock.now())
         outcome = Outcome(200, encode(reply), created=tuple(created))
     except faults.Refusal as refusal:
         outcome = Outcome(refusal.status, refusal.body(company.clock.now()))
-        if isinstance(refusal, faults.NotModelled):
-            world.counters.of(company.realm).unmodelled[refusal.what] += 1
+        _count(world, company, refusal)
     if digest and (outcome.status == 200 or company.switches.requestid_remembers_refusals):
         kept = Reply(outcome.status, outcome.body, digest, company.clock.now())
         world.keep_reply(company, requestid, kept)
@@ -65,6 +64,11 @@ def execute(world: World, company: Company, request: ApiRequest, actor: str) -> 
             while len(company.replies) > limit:
                 company.replies.popitem(last=False)
     return outcome
+
+
+def _count(world: World, company: Company, refusal: faults.Refusal) -> None:
+    if isinstance(refusal, faults.NotModelled):
+        world.counters.of(company.realm).unmodelled[refusal.what] += 1
 
 
 def _remembered(company: Company, requestid: str) -> Reply | None:
@@ -76,7 +80,7 @@ def _remembered(company: Company, requestid: str) -> Reply | None:
     return known
 
 
-def _perform(company: Company, request: ApiRequest, actor: str, created: list[str]) -> Obj:
+def _perform(world: World, company: Company, request: ApiRequest, actor: str, created: list[str]) -> Obj:
     if request.resource == "query":
         return {"QueryResponse": query.run(company, request.body)}
     if request.resource == "cdc":
@@ -84,7 +88,7 @@ def _perform(company: Company, request: ApiRequest, actor: str, created: list[st
         found = changes.feed(company, parameters.get("entities", ""), parameters.get("changedSince", ""))
         return {"CDCResponse": found}
     if request.resource == "batch":
-        return {"BatchItemResponse": _batch(company, request, actor, created)}
+        return {"BatchItemResponse": _batch(world, company, request, actor, created)}
     entity = request.entity
     assert entity is not None
     if request.operation == "read":
@@ -117,6 +121,10 @@ def _write(
         raise faults.malformed("the body must be an object")
     if company.us and company.switches.us_latin1_only:
         _guard_charset(body)
+    if operation == "create" and body.get("Id") is not None:
+        raise faults.NotModelled("a create with an Id")
+    if operation == "update" and body.get("Id") is None:
+        raise faults.required("Id")
     unit = Unit(company, actor)
     if operation == "delete":
         result = books.delete(unit, entity, body)
@@ -144,7 +152,7 @@ def _guard_charset(body: Obj) -> None:
         ) from None
 
 
-def _batch(company: Company, request: ApiRequest, actor: str, created: list[str]) -> list[Obj]:
+def _batch(world: World, company: Company, request: ApiRequest, actor: str, created: list[str]) -> list[Obj]:
     body = request.body
     items = body.get("BatchItemRequest") if isinstance(body, dict) else None
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
@@ -159,24 +167,29 @@ def _batch(company: Company, request: ApiRequest, actor: str, created: list[str]
             raise faults.required("bId")
         if request.requestid and len(name) > MAX_BID:
             raise faults.too_long("bId", MAX_BID, len(name))
-    return [_batch_item(company, item, actor, created) for item in items]
+    answers = []
+    for item in items:
+        try:
+            answers.append({"bId": item["bId"]} | _batch_item(company, item, actor, created))
+        except faults.Refusal as refusal:
+            _count(world, company, refusal)
+            answers.append({"bId": item["bId"], "Fault": refusal.fault()})
+    return answers
 
 
 def _batch_item(company: Company, item: Obj, actor: str, created: list[str]) -> Obj:
-    try:
-        if "Query" in item:
-            return {"bId": item["bId"], "QueryResponse": query.run(company, str(item["Query"]))}
-        name = next((name for name in item if name in ENTITIES), None)
-        if name is None:
-            raise faults.NotModelled(f"a batch item with {sorted(item)}")
-        operation = str(item.get("operation", ""))
-        options = str(item.get("optionsData", ""))
-        if operation == "update" and "void" in options:
-            operation = "void"
-        if operation not in _WRITES:
-            raise faults.unsupported(operation or "(missing)")
-        return {"bId": item["bId"]} | _write(
-            company, ENTITIES[name], operation, item[name], options, actor, created
-        )
-    except faults.Refusal as refusal:
-        return {"bId": item["bId"], "Fault": refusal.fault()}
+    payload = item.keys() - {"bId", "operation", "optionsData"}
+    if payload == {"Query"}:
+        return {"QueryResponse": query.run(company, str(item["Query"]))}
+    if len(payload) != 1 or not payload <= ENTITIES.keys():
+        raise faults.NotModelled(f"a batch item with {', '.join(sorted(payload)) or 'nothing to do'}")
+    name = payload.pop()
+    operation = str(item.get("operation", ""))
+    options = str(item.get("optionsData", "")).removeprefix("include=")
+    if options not in INCLUDES:
+        raise faults.NotModelled(f"optionsData {options}")
+    if operation == "update" and options == "void":
+        operation = "void"
+    if operation not in _WRITES:
+        raise faults.unsupported(operation or "(missing)")
+    return _write(company, ENTITIES[name], operation, item[name], options, actor, created)

@@ -291,6 +291,11 @@ def unsupported(operation: str) -> Refusal:
     return Refusal("500", "Unsupported Operation", f"Operation {operation} is not supported.")
 
 
+def illegal_bytes() -> Refusal:
+    """500: the request has characters that its company does not take."""
+    return Refusal("500", "Unsupported Operation", "Illegal characters in the request.", status=500)
+
+
 def deposited() -> Refusal:
     """6540: the payment stands on a bank deposit."""
     return Refusal(

@@ -16,6 +16,8 @@ _FROM = re.compile(r"\bfrom\s+(\w+)", re.IGNORECASE)
 _PARAMETERS = frozenset(
     ("minorversion", "requestid", "operation", "include", "query", "entities", "changedSince", "sendTo")
 )
+_VERBS = {"read": "GET", "pdf": "GET", "cdc": "GET", "send": "POST", "batch": "POST"}  # queries take both
+INCLUDES = ("", "void", "allowduplicatedocnum")
 _JSON = "application/json"
 _QUERY_TYPES = ("application/text", "text/plain")
 MAX_REQUEST_ID = 50
@@ -39,6 +41,7 @@ class ApiRequest:
     key: str = ""
     body: Any = None
     unreadable: str = ""
+    illegal_bytes: bool = False  # the body is not UTF-8
 
     @property
     def requestid(self) -> str:
@@ -60,7 +63,7 @@ def classify(method: str, path: str, query: bytes, headers: dict[bytes, bytes], 
     request = ApiRequest(realm, method, path, headers, parameters, raw, "unknown", None, "unknown", name)
     if name == "query" and len(parts) == 5:
         request.resource, request.operation = "query", "query"
-        text = raw.decode("utf-8", "replace") if method == "POST" else parameters.get("query", "")
+        text = _text(request) if method == "POST" else parameters.get("query", "")
         request.body = text
         found = _FROM.search(text)
         request.label = found.group(1).capitalize() if found else "query"
@@ -93,16 +96,24 @@ def _entity_request(request: ApiRequest, entity: Entity, parts: list[str]) -> No
     asked = request.parameters.get("operation", "")
     if asked == "update" and request.parameters.get("include") == "void":
         request.operation = "void"
-    elif asked in ("", "create", "update"):
+    elif asked:
+        request.operation = asked
+    else:
         has_id = isinstance(request.body, dict) and request.body.get("Id") is not None
         request.operation = "update" if has_id else "create"
-    else:
-        request.operation = asked
+
+
+def _text(request: ApiRequest) -> str:
+    try:
+        return request.raw.decode()
+    except UnicodeDecodeError:
+        request.illegal_bytes = True
+        return ""
 
 
 def _read_json(request: ApiRequest) -> None:
     try:
-        request.body = decode(request.raw)
+        request.body = decode(_text(request))
     except ValueError as error:
         request.unreadable = str(error)
 
@@ -114,9 +125,9 @@ def check(request: ApiRequest) -> None:
             raise faults.NotModelled(f"{request.method} {request.label}")
         raise faults.Refusal("500", "Unsupported Operation", f"No resource at {request.path}", status=404)
     if request.method not in ("GET", "POST"):
-        raise faults.Refusal(
-            "500", "Unsupported Operation", f"{request.method} is not supported.", status=405
-        )
+        raise _wrong_verb(request)
+    if request.method != _VERBS.get(request.operation, request.method):
+        raise _wrong_verb(request)
     unknown = request.parameters.keys() - _PARAMETERS
     if unknown:
         raise faults.NotModelled(f"query parameter {unknown.pop()!r}")
@@ -124,26 +135,37 @@ def check(request: ApiRequest) -> None:
     if not version.isdigit() or int(version) > 75:
         raise faults.NotModelled(f"minorversion {version!r}; below 75 counts as 75")
     _check_types(request)
+    if request.illegal_bytes:
+        raise faults.illegal_bytes()
     if request.unreadable:
         raise faults.malformed(request.unreadable)
     limit = MAX_BATCH_REQUEST_ID if request.resource == "batch" else MAX_REQUEST_ID
     if len(request.requestid) > limit:
         raise faults.Refusal("2130", "Invalid Request Id", f"A request id has at most {limit} characters.")
-    _check_void(request)
-    if request.parameters.get("include", "") not in ("", "void", "allowduplicatedocnum"):
-        raise faults.NotModelled(f"include={request.parameters['include']}")
+    include = request.parameters.get("include", "")
+    if include not in INCLUDES:
+        raise faults.NotModelled(f"include={include}")
+    _check_void(request, include)
 
 
-def _check_void(request: ApiRequest) -> None:
+def _wrong_verb(request: ApiRequest) -> faults.Refusal:
+    return faults.Refusal(
+        "500", "Unsupported Operation", f"{request.method} is not supported here.", status=405
+    )
+
+
+def _check_void(request: ApiRequest, include: str) -> None:
     """An invoice is voided by operation=void, a payment by operation=update&include=void."""
     if request.operation == "void" and request.entity is not None:
-        included = request.parameters.get("include") == "void"
+        included = include == "void"
         if included != (request.entity.name == "Payment"):
             raise faults.unsupported("update with include=void" if included else "void")
+    elif include == "void":
+        raise faults.NotModelled("include=void without operation=update")
 
 
 def _check_types(request: ApiRequest) -> None:
-    accept = request.headers.get(b"accept", b"").decode("latin-1")
+    accept = request.headers.get(b"accept", b"").decode("latin-1").lower()
     wanted = "application/pdf" if request.operation == "pdf" else _JSON
     if wanted not in accept:
         raise faults.NotModelled(
@@ -151,7 +173,10 @@ def _check_types(request: ApiRequest) -> None:
         )
     if request.method != "POST":
         return
-    content = request.headers.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip().lower()
+    content, _, options = request.headers.get(b"content-type", b"").decode("latin-1").lower().partition(";")
+    content = content.strip()
+    if "charset=" in options and "utf-8" not in options:
+        raise faults.NotModelled(f"a body in another encoding than UTF-8 ({options.strip()})")
     if request.resource == "query":
         if content not in _QUERY_TYPES:
             raise faults.NotModelled(

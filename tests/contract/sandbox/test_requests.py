@@ -217,3 +217,90 @@ def test_unknown_fields_of_lists_in_batches_are_named(us: Books) -> None:
     """A batch item of an unmodelled entity says so [ours]."""
     answers = batch(us, {"bId": "1", "operation": "create", "Estimate": {}})
     assert answers[0]["Fault"]["Error"][0]["code"] == "sandbox-not-modelled"
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "send"), ("POST", "pdf"), ("POST", "")])
+def test_each_operation_has_its_verb(us: Books, method: str, path: str) -> None:
+    """A document is sent by POST and read by GET; the other verb is refused and does nothing [D-rest, D-inv]."""
+    invoice = us.invoice()
+    answer = us.raw(
+        method,
+        f"/invoice/{invoice['Id']}/{path}".rstrip("/"),
+        headers={"Accept": "application/json, application/pdf", **JSON_TYPE},
+        params={"sendTo": "someone@example.com"},
+        data="{}",
+    )
+    assert answer.status_code >= 400, answer.text
+    assert us.read("Invoice", invoice["Id"])["SyncToken"] == "0"
+
+
+def test_the_change_feed_is_read_by_get(us: Books) -> None:
+    """`GET /cdc` is the only form of the change feed [D-cdc]."""
+    asked = {"entities": "Invoice", "changedSince": "2026-03-01"}
+    assert us.raw("POST", "/cdc", params=asked, data="{}", headers=JSON_TYPE).status_code == 405
+
+
+def test_an_update_names_what_it_updates(us: Books) -> None:
+    """An update without an Id never makes a new object: 2020; a create with an Id is not modelled [D-rest, D-err]."""
+    us.refused("/invoice", invoice_body(), "2020", operation="update")
+    known = {**invoice_body(), "Id": us.invoice()["Id"], "SyncToken": "0"}
+    us.refused("/invoice", known, "sandbox-not-modelled", operation="create")
+    items = [
+        {"bId": "1", "operation": "update", "Invoice": invoice_body()},
+        {"bId": "2", "operation": "create", "Invoice": known},
+    ]
+    codes = [answer["Fault"]["Error"][0]["code"] for answer in batch(us, *items)]
+    assert codes == ["2020", "sandbox-not-modelled"]
+    assert us.query("SELECT COUNT(*) FROM Invoice")["totalCount"] == 1
+
+
+def test_a_void_that_is_none_changes_nothing(us: Books) -> None:
+    """`include=void` belongs to `operation=update`; without it nothing is written [D-pay]."""
+    us.refused(
+        "/payment", {"CustomerRef": {"value": "1"}, "TotalAmt": 5}, "sandbox-not-modelled", include="void"
+    )
+
+
+def test_options_of_batch_items_are_known_or_refused(us: Books) -> None:
+    """`allowduplicatedocnum` works in batches in both spellings; unknown options are refused by name [D-inv]."""
+    twice = invoice_body(DocNumber="D-1")
+    us.post("/invoice", twice)
+    options = ("allowduplicatedocnum", "include=allowduplicatedocnum", "include=firsttxndate")
+    items = [
+        {"bId": str(row), "operation": "create", "Invoice": twice, "optionsData": option}
+        for row, option in enumerate(options)
+    ]
+    answers = batch(us, *items)
+    assert ["Invoice" in answer for answer in answers] == [True, True, False]
+    assert answers[2]["Fault"]["Error"][0]["code"] == "sandbox-not-modelled"
+
+
+def test_what_a_batch_asks_in_vain_is_counted(us: Books) -> None:
+    """An item that is not modelled (an unknown entity, two at once, nothing) is refused and counted [ours]."""
+    items = [
+        {"bId": "1", "operation": "create", "Bill": {}},
+        {"bId": "2", "operation": "create", "Customer": {"DisplayName": "A"}, "Invoice": invoice_body()},
+        {"bId": "3", "operation": "create"},
+    ]
+    answers = batch(us, *items)
+    assert {answer["Fault"]["Error"][0]["code"] for answer in answers} == {"sandbox-not-modelled"}
+    assert sum(us.control("GET", "/unmodelled")[us.realm].values()) == 3
+
+
+def test_illegal_bytes_are_an_unsupported_operation(us: Books) -> None:
+    """Bytes that are not of the company's encoding answer 500 Unsupported Operation, also in a query [D-rest]."""
+    name = "Caf\u00e9".encode("latin-1")
+    written = us.raw("POST", "/customer", data=b'{"DisplayName":"' + name + b'"}', headers=JSON_TYPE)
+    asked = b"SELECT * FROM Customer WHERE DisplayName = '" + name + b"'"
+    read = us.raw("POST", "/query", data=asked, headers={"Content-Type": "application/text"})
+    for answer in (written, read):
+        assert (answer.status_code, code_of(answer)) == (500, "500")
+
+
+def test_another_encoding_is_not_read_as_utf8(us: Books) -> None:
+    """A body that says it is not UTF-8 is refused by name, not misread [D-rest]."""
+    kind = "application/json; charset=ISO-8859-1"
+    answer = us.raw("POST", "/customer", data='{"DisplayName":"A"}', headers={"Content-Type": kind})
+    assert code_of(answer) == "sandbox-not-modelled"
+    utf8 = {"Content-Type": "application/json;charset=UTF-8", "Accept": "Application/JSON"}
+    assert us.raw("POST", "/customer", data='{"DisplayName":"A"}', headers=utf8).ok
