@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import date
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from services.sandbox import faults
@@ -21,7 +21,8 @@ Fields = Mapping[str, Checker]
 
 IGNORED: Any = object()
 MAX_DIGITS = 15
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_DATE = re.compile(r"(\d{4}-\d{2}-\d{2})(?:T.*|Z|[+-]\d{2}:\d{2})?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 
 
 def checked(spec: Fields, body: Any, path: str = "") -> Obj:
@@ -59,11 +60,8 @@ def text(limit: int) -> Checker:
 
 def number(value: Any, path: str) -> Decimal:
     """The value as a finite decimal of at most fifteen digits."""
-    if isinstance(value, str):
-        try:
-            value = Decimal(value)
-        except InvalidOperation:
-            raise faults.invalid_number(path, value) from None
+    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+        value = Decimal(value)
     if not isinstance(value, Decimal) or not value.is_finite():
         raise faults.invalid_number(path, value)
     shape = value.as_tuple()
@@ -93,11 +91,11 @@ def flag(path: str, value: Any) -> bool:
 
 def day(path: str, value: Any) -> str:
     """A calendar date; a time after it is cut off, as Intuit does."""
-    if not isinstance(value, str):
+    match = _DATE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
         raise faults.invalid_date(path, value)
-    match = _DATE.match(value)
     try:
-        return date.fromisoformat(match.group() if match else value).isoformat()
+        return date.fromisoformat(match[1]).isoformat()
     except ValueError:
         raise faults.invalid_date(path, value) from None
 

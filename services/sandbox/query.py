@@ -15,7 +15,7 @@ from typing import Any
 from services.sandbox import books, faults
 from services.sandbox.clock import parse_stamp
 from services.sandbox.entities import ENTITIES, UNMODELLED, Entity, Type
-from services.sandbox.fields import Obj
+from services.sandbox.fields import Obj, day
 from services.sandbox.store import Company
 
 PAGE = 100
@@ -24,6 +24,7 @@ _TOKEN = re.compile(
     r"\s*(?:(?P<string>'(?:[^'\\]|\\.)*')|(?P<number>-?\d+(?:\.\d+)?)|(?P<word>[A-Za-z_][\w.]*)"
     r"|(?P<sign><=|>=|[=<>(),*]))"
 )
+_BOOLEANS = {"true": True, "false": False}
 _ESCAPE = re.compile(r"\\(.)")
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "=": lambda a, b: a == b,
@@ -104,11 +105,11 @@ class Parser:
             while self._sign(","):
                 query.order.append(self._order(query.entity))
         if self._keyword("STARTPOSITION"):
-            query.start = int(self._take("number"))
+            query.start = self._whole()
             if query.start < 1:
                 raise faults.query_refused("4001", "QueryValidationError: startposition must be 1 or greater")
         if self._keyword("MAXRESULTS"):
-            query.limit = int(self._take("number"))
+            query.limit = self._whole()
             if not 1 <= query.limit <= MAX_PAGE:
                 raise faults.query_refused(
                     "4001",
@@ -166,11 +167,21 @@ class Parser:
                 return Decimal(text)
             if kind == "time":
                 return parse_stamp(text)
-        except (ArithmeticError, ValueError):
+            if kind == "date":
+                return day(name, text)
+            if kind == "bool":
+                return _BOOLEANS[text.lower()]
+        except (ArithmeticError, ValueError, KeyError, faults.Refusal):
             raise faults.query_refused(
                 "4001", f"QueryValidationError: invalid value '{text}' for property {name}"
             ) from None
-        return text.lower() == "true" if kind == "bool" else text
+        return text
+
+    def _whole(self) -> int:
+        text = self._take("number")
+        if "." in text:
+            raise _grammar(f'Encountered "{text}" where a whole number was expected')
+        return int(text)
 
     def _order(self, entity: Entity) -> tuple[str, bool]:
         name = self._take("word")

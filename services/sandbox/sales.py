@@ -95,7 +95,7 @@ def _lines(unit: Unit, document: Obj, old: Obj | None) -> tuple[list[Obj], Decim
     rows: list[Obj] = []
     discount = ZERO
     usable = False
-    for line in document["Line"]:
+    for line in sorted(document["Line"], key=_is_discount):  # a discount concerns all lines: it comes last
         kind = line.get("DetailType")
         if kind is None:
             raise faults.required("DetailType")
@@ -122,6 +122,10 @@ def _lines(unit: Unit, document: Obj, old: Obj | None) -> tuple[list[Obj], Decim
     if len(rows) > MAX_LINES:
         raise faults.business(f"A transaction takes at most {MAX_LINES} lines.", element="Line")
     return rows, discount
+
+
+def _is_discount(line: Obj) -> bool:
+    return line.get("DetailType") == "DiscountLineDetail"
 
 
 def _sales_line(unit: Unit, line: Obj) -> None:
@@ -169,9 +173,8 @@ def _subtotal_line(document: Obj, subtotal: Decimal) -> None:
         raise faults.business(
             f"A taxable transaction takes at most {MAX_TAXABLE_LINES} lines.", element="Line"
         )
-    document["Line"].append(
-        {"Amount": subtotal, "DetailType": "SubTotalLineDetail", "SubTotalLineDetail": {}}
-    )
+    line = {"Amount": subtotal, "DetailType": "SubTotalLineDetail", "SubTotalLineDetail": {}}
+    document["Line"].insert(len(document["Line"]) - sum(map(_is_discount, document["Line"])), line)
 
 
 def _number(company: Company, entity: str, document: Obj, old: Obj | None, *, allow_duplicate: bool) -> None:

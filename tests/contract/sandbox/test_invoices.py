@@ -41,6 +41,9 @@ def test_create_answers_with_everything_computed(us: Books) -> None:
         ({"CustomerMemo": {"value": "x" * 1001}}, "2050", "CustomerMemo.value"),
         ({"BillEmail": {"Address": "nobody"}}, "2210", "BillEmail.Address"),
         ({"TxnDate": "31.03.2026"}, "2060", "TxnDate"),
+        ({"TxnDate": "20260331"}, "2060", "TxnDate"),
+        ({"TxnDate": "2026-03-311"}, "2060", "TxnDate"),
+        ({"TxnDate": "2026-02-30"}, "2060", "TxnDate"),
         ({"EmailStatus": "Perhaps"}, "2170", "EmailStatus"),
         ({"NoSuchField": 1}, "2010", "NoSuchField"),
     ],
@@ -61,6 +64,8 @@ def test_bad_field_is_refused_by_name(us: Books, change: dict[str, object], code
         (sales_line("10.00", ItemRef={"value": "9"}), "6000"),
         (sales_line("-0.01"), "6000"),
         (sales_line("1234567890123456"), "2090"),
+        ({**sales_line("10.00"), "Amount": "1_000"}, "2090"),
+        ({**sales_line("10.00"), "Amount": "\u0661\u0662"}, "2090"),
     ],
 )
 def test_bad_line_is_refused(us: Books, line: dict[str, object], code: str) -> None:
@@ -90,7 +95,7 @@ def test_missing_item_gets_the_default_item(us: Books) -> None:
 
 
 def test_discount_line_takes_off_the_total(us: Books) -> None:
-    """A DiscountLineDetail with a positive amount, or a percentage, reduces the total [D-inv]."""
+    """A positive amount, or a percentage of all lines, reduces the total; wherever it stood, it comes last [D-inv]."""
     percent = {
         "DetailType": "DiscountLineDetail",
         "DiscountLineDetail": {"PercentBased": True, "DiscountPercent": 10},
@@ -98,6 +103,11 @@ def test_discount_line_takes_off_the_total(us: Books) -> None:
     fixed = {"DetailType": "DiscountLineDetail", "Amount": 5, "DiscountLineDetail": {"PercentBased": False}}
     assert us.invoice(Line=[sales_line("80.00"), percent])["TotalAmt"] == 72
     assert us.invoice(Line=[sales_line("80.00"), fixed])["TotalAmt"] == 75
+    assert us.invoice(Line=[percent, sales_line("80.00")])["TotalAmt"] == 72
+    last = us.invoice(Line=[sales_line("80.00"), percent, sales_line("20.00")])
+    assert last["TotalAmt"] == 90
+    kinds = [line["DetailType"] for line in last["Line"]]
+    assert kinds == ["SalesItemLineDetail"] * 2 + ["SubTotalLineDetail", "DiscountLineDetail"]
     us.prefer("SalesFormsPrefs", AllowDiscount=False)
     us.refused("/invoice", invoice_body(Line=[sales_line("80.00"), fixed]), "6090")
 

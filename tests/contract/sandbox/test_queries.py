@@ -82,6 +82,11 @@ def test_default_order_of_documents_is_a_switch(us: Books) -> None:
         ("SELECT * FROM Invoice ORDERBY PrivateNote", "4001"),
         ("SELECT * FROM Invoice STARTPOSITION 0", "4001"),
         ("SELECT * FROM Invoice MAXRESULTS 1001", "4001"),
+        ("SELECT * FROM Invoice MAXRESULTS 1.5", "4000"),
+        ("SELECT * FROM Invoice STARTPOSITION 1.0", "4000"),
+        ("SELECT * FROM Invoice WHERE TxnDate >= '2026-3-2'", "4001"),
+        ("SELECT * FROM Invoice WHERE TxnDate = 'today'", "4001"),
+        ("SELECT * FROM Customer WHERE Active = 'maybe'", "4001"),
         ("SELECT * FROM Invoice WHERE DocNumber = 'a' OR DocNumber = 'b'", "4000"),
         ("SELECT * FROM Invoice WHERE NOT DocNumber = 'a'", "4001"),
         ("SELECT * FROM Invoice WHERE DocNumber != 'a'", "4000"),
@@ -102,6 +107,13 @@ def test_bad_statement_is_refused(us: Books, statement: str, code: str) -> None:
     [D-query, seen]
     """
     assert us.query_refused(statement) == code
+
+
+def test_dates_with_a_time_are_days(us: Books) -> None:
+    """A day is compared as a day, also when it is written with a time and an offset [D-query]."""
+    us.invoice(TxnDate="2026-03-02")
+    for statement in ("TxnDate >= '2026-03-02T00:00:00-08:00'", "TxnDate IN ('2026-03-02T09:00:00Z')"):
+        assert us.query(f"SELECT COUNT(*) FROM Invoice WHERE {statement}")["totalCount"] == 1
 
 
 def test_statement_in_the_body(us: Books) -> None:
