@@ -212,7 +212,7 @@ def _tax(
             return "", amount
         wanted: list[Key] = [("tax_code", region, "")]
     else:
-        wanted = [("tax_code", region, taxes.treatment(governing)), ("tax_code", region, "")]
+        wanted = [("tax_code", region, taxes.treatment(governing, told=True)), ("tax_code", region, "")]
     return _name(wanted, mappings, governing.tax_region or "", missing), amount
 
 

@@ -58,24 +58,25 @@ def build(
                 f"document:{document.id}",
             )
         )
-    taxed = sum(line.tax_amount != 0 for line in document.lines)
-    if taxed > MOST_TAXED_LINES:
+    taxed = any(line.tax_amount for line in document.lines)
+    if taxed and len(document.lines) > MOST_TAXED_LINES:
         findings.append(
             Finding(
                 "too_many_taxed_lines",
                 "lines",
-                f"{taxed} of them carry tax, QuickBooks takes at most {MOST_TAXED_LINES}",
+                f"there are {len(document.lines)}, QuickBooks takes at most {MOST_TAXED_LINES} where any carries tax",
                 "Split the document in billing.",
                 f"document:{document.id}",
             )
         )
     by_id = {line.id: line for line in document.lines}
+    told = taxes.told(document)
     for number, line in enumerate(document.lines, start=1):
         if is_note(line):
             wire.append({"DetailType": "DescriptionOnly", "Description": cut(line.description)})
             continue
         item = _item(number, line, books, mappings, findings)
-        tax_code = taxes.line_code(number, line, by_id, books, mappings, findings)
+        tax_code = taxes.line_code(number, line, by_id, books, mappings, findings, told=told)
         class_id = _class(number, line, item, books, mappings, findings)
         if item is None or tax_code is None:
             continue

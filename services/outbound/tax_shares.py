@@ -84,7 +84,8 @@ def _concerned(document: Document, rate: str, books: Books, mappings: Mapping[Ke
     rated = [
         line
         for line in document.lines
-        if (code := taxes.code_of(taxes.governing(line, by_id), mappings)) is not None
+        if (code := taxes.code_of(taxes.governing(line, by_id), mappings, told=taxes.told(document)))
+        is not None
         and rate in taxes.rates_of(code)
     ]
     return rated or taxable

@@ -31,17 +31,27 @@ def governing(line: Line, by_id: Mapping[str, Line]) -> Line:
     return by_id[line.applies_to] if line.is_discount and line.applies_to is not None else line
 
 
-def treatment(line: Line) -> str:
+def told(document: Document) -> bool:
+    """Whether the lines say their tax: not while QuickBooks is to compute it, nor where it is known as a whole only."""
+    unknown = document.tax_source == "pending_external" or (
+        document.tax_source == "external" and document.tax
+    )
+    return not unknown or any(line.tax_amount for line in document.lines)
+
+
+def treatment(line: Line, *, told: bool) -> str:
     """How a line is taxed: taxable, zero (taxable at 0 %), exempt, or reverse_charge (the buyer pays the tax).
 
-    Billing says the last by a component of that name, over nothing.
+    Billing says the last by a component of that name, over nothing. Without a rate, no tax means 0 % only where the
+    lines say their tax (`told`).
     """
     if any(_is_reverse_charge(component.name) for component in line.tax_components or ()):
         return "reverse_charge"
     if not line.is_taxable:
         return "exempt"
-    zero_rate = line.tax_rate is not None and line.tax_rate == 0
-    return "zero" if zero_rate or (line.tax_rate is None and not line.tax_amount) else "taxable"
+    if line.tax_rate is not None:
+        return "taxable" if line.tax_rate else "zero"
+    return "zero" if told and not line.tax_amount else "taxable"
 
 
 def _is_reverse_charge(name: str) -> bool:
@@ -50,13 +60,16 @@ def _is_reverse_charge(name: str) -> bool:
 
 def keys(document: Document, books: Books) -> Iterator[Key]:
     """Every mapping that the tax of a document may need."""
+    by_id = {line.id: line for line in document.lines}
+    by_line = told(document)
     for line in document.lines:
+        region = governing(line, by_id).tax_region or DEFAULT_REGION
         if books.in_us:
             if line.tax_amount or line.is_taxable:
-                yield ("tax_code", line.tax_region or DEFAULT_REGION, "")
+                yield ("tax_code", region, "")
         else:
-            yield ("tax_code", line.tax_region or DEFAULT_REGION, treatment(line))
-            yield ("tax_code", line.tax_region or DEFAULT_REGION, "")
+            yield ("tax_code", region, treatment(governing(line, by_id), told=by_line))
+            yield ("tax_code", region, "")
 
 
 def line_code(
@@ -66,12 +79,14 @@ def line_code(
     books: Books,
     mappings: Mapping[Key, Mapped],
     findings: list[Finding],
+    *,
+    told: bool,
 ) -> str | None:
     """The TaxCodeRef of a line, never left out; a discount has the code of the line it lowers."""
     line = governing(line, by_id)
     if books.in_us:
         return "TAX" if line.is_taxable else "NON"
-    code = code_of(line, mappings)
+    code = code_of(line, mappings, told=told)
     if code is not None:
         return code.external_id
     region = line.tax_region or DEFAULT_REGION
@@ -82,7 +97,7 @@ def line_code(
             region,
             "missing_tax_mapping",
             f"line {number}, tax code",
-            f"tax region {region} ({treatment(line)}) has no tax code in QuickBooks yet",
+            f"tax region {region} ({treatment(line, told=told)}) has no tax code in QuickBooks yet",
         )
     )
     return None
@@ -126,7 +141,7 @@ def _pending(
         return {"GlobalTaxCalculation": "TaxExcluded"}
     if books.automated_sales_tax:
         return {}
-    regions = _regions(line for line in document.lines if line.is_taxable)
+    regions = _regions(document, [line for line in document.lines if line.is_taxable])
     code = _region_code(regions, books, mappings, findings)
     return {"TxnTaxDetail": code} if code else {}
 
@@ -135,12 +150,13 @@ def _us_detail(
     document: Document, total: Decimal, books: Books, mappings: Mapping[Key, Mapped], findings: list[Finding]
 ) -> dict[str, Any]:
     """The total with the code it overrides: also a total of 0, or QuickBooks would tax what billing did not."""
-    regions = _regions(line for line in document.lines if line.tax_amount)
+    taxable = [line for line in document.lines if line.is_taxable]
+    regions = _regions(document, [line for line in document.lines if line.tax_amount])
     if document.tax and not regions:  # computed elsewhere, and not told by line
-        regions = _regions(line for line in document.lines if line.is_taxable)
+        regions = _regions(document, taxable)
     if regions:
         return {"TotalTax": total, **_region_code(regions, books, mappings, findings)}
-    untaxed = _regions(line for line in document.lines if line.is_taxable)
+    untaxed = _regions(document, taxable)
     code = next((mappings["tax_code", one, ""] for one in untaxed if ("tax_code", one, "") in mappings), None)
     return {"TotalTax": total} | ({"TxnTaxCodeRef": {"value": code.external_id}} if code else {})
 
@@ -176,8 +192,12 @@ def _region_code(
     return {}
 
 
-def _regions(lines: Iterable[Line]) -> list[str]:
-    return sorted({line.tax_region or DEFAULT_REGION for line in lines})
+def _regions(document: Document, lines: Iterable[Line]) -> list[str]:
+    """Where lines are taxed. A discount is taxed where what it lowers is; one that names neither lowers them all."""
+    by_id = {line.id: line for line in document.lines}
+    governed = [governing(line, by_id) for line in lines]
+    own = [line for line in governed if line.tax_region or not line.is_discount]
+    return sorted({line.tax_region or DEFAULT_REGION for line in own or governed})
 
 
 def _tax_lines(document: Document, sign: int, mappings: Mapping[Key, Mapped]) -> list[dict[str, Any]]:
@@ -186,7 +206,7 @@ def _tax_lines(document: Document, sign: int, mappings: Mapping[Key, Mapped]) ->
     percent: dict[str, str] = {}
     by_id = {line.id: line for line in document.lines}
     for line in document.lines:
-        code = code_of(governing(line, by_id), mappings)
+        code = code_of(governing(line, by_id), mappings, told=told(document))
         if code is None or not line.tax_amount:
             continue
         rates = rates_of(code)
@@ -236,7 +256,9 @@ def _by_rate(line: Line, rates: Mapping[str, str]) -> dict[str, int]:
     return dict(zip(rates, parts, strict=True))
 
 
-def code_of(line: Line, mappings: Mapping[Key, Mapped]) -> Mapped | None:
+def code_of(line: Line, mappings: Mapping[Key, Mapped], *, told: bool) -> Mapped | None:
     """The mapped tax code of a line outside the US: of its region and treatment, else of its region."""
     region = line.tax_region or DEFAULT_REGION
-    return mappings.get(("tax_code", region, treatment(line))) or mappings.get(("tax_code", region, ""))
+    return mappings.get(("tax_code", region, treatment(line, told=told))) or mappings.get(
+        ("tax_code", region, "")
+    )

@@ -267,6 +267,43 @@ def test_two_taxed_regions_are_refused_unless_quickbooks_computes_tax() -> None:
     assert build(invoice(lines=lines), ast, mappings)[1] == []
 
 
+@pytest.mark.parametrize("applies_to", ["l1", None])
+def test_a_discount_is_taxed_where_what_it_lowers_is(applies_to: str | None) -> None:
+    """A discount that names no region of its own is no second region, whether it lowers a line or the document."""
+    lines = copy.deepcopy(INVOICE["lines"])
+    lines[1] |= {"tax_region": None, "applies_to": applies_to}
+    body, codes = build(invoice(lines=lines))
+    assert codes == []
+    assert body["TxnTaxDetail"] == {"TotalTax": Decimal("19.00"), "TxnTaxCodeRef": {"value": "3"}}
+
+
+@pytest.mark.parametrize(
+    ("source", "rate", "code"), [("external", None, "12"), ("internal", None, "15"), ("external", "0", "15")]
+)
+def test_tax_that_no_line_tells_is_not_zero_rated(source: str, rate: str | None, code: str) -> None:
+    """Outside the US a taxable line without tax is at 0 % only if the lines say their tax."""
+    tax = 2000 if source == "external" else 0
+    lines = [copy.deepcopy(INVOICE["lines"][0]) | {"tax_amount": 0, "tax_rate": rate}]
+    amounts = {"subtotal": 20000, "discount": 0, "tax": tax, "total": 20000 + tax}
+    billed = invoice(currency="GBP", lines=lines, tax_source=source, **amounts)
+    mappings = MAPPINGS | {
+        ("tax_code", "WA", "taxable"): mapped("12", "20.0% S", {}),
+        ("tax_code", "WA", "zero"): mapped("15", "0.0% Z", {}),
+    }
+    assert ("tax_code", "WA", "taxable" if code == "12" else "zero") in set(forms.keys(billed, GB))
+    body, codes = build(billed, GB, mappings)
+    assert codes == []
+    assert body["Line"][0]["SalesItemLineDetail"]["TaxCodeRef"] == {"value": code}
+
+
+def test_a_document_with_tax_has_at_most_750_lines() -> None:
+    """Intuit's limit is on the lines of a document that is taxed, not on the taxed ones among them."""
+    free = {"tax_amount": 0, "tax_rate": None, "net_amount": 0, "is_taxable": False}
+    more = [copy.deepcopy(INVOICE["lines"][0]) | free | {"id": f"m{number}"} for number in range(749)]
+    assert build(invoice(lines=[*INVOICE["lines"], *more]))[1] == ["too_many_taxed_lines"]
+    assert build(invoice(lines=[*INVOICE["lines"], *more[1:]]))[1] == []
+
+
 def test_tax_into_a_company_without_sales_tax_is_refused_by_name() -> None:
     """QuickBooks would drop the tax without a word."""
     books = Books(COMPANY, "1", "M", "sandbox", "US", "USD", {"TaxPrefs": {"UsingSalesTax": False}})
