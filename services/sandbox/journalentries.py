@@ -10,7 +10,7 @@ from services.sandbox.clock import today
 from services.sandbox.fields import Obj
 from services.sandbox.links import payments_on
 from services.sandbox.references import CURRENCY_NAMES, guard_period, resolve
-from services.sandbox.store import Unit
+from services.sandbox.store import RECEIVABLE, Unit
 
 
 def save(unit: Unit, entry: Obj, old: Obj | None) -> Obj:
@@ -62,7 +62,7 @@ def _line(unit: Unit, line: Obj, row: int) -> Decimal:
         if "EntityRef" not in detail["Entity"]:
             raise faults.required("Entity.EntityRef")
         resolve(unit, detail["Entity"], "EntityRef", "Customer")
-    elif account["AccountType"] == "Accounts Receivable":
+    elif account["AccountType"] == RECEIVABLE:
         raise faults.business(
             "When you use Accounts Receivable, you must choose a customer in the Name field."
         )

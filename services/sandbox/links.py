@@ -58,7 +58,8 @@ def journal_amount(unit: Unit, key: str, customer: str) -> Decimal:
     total = ZERO
     for line in entry["Line"] if entry else ():
         detail = line["JournalEntryLineDetail"]
-        if detail.get("Entity", {}).get("EntityRef", {}).get("value") == customer:
+        named = detail.get("Entity", {}).get("EntityRef", {}).get("value") == customer
+        if named and unit.company.on_receivables(line):
             total += line["Amount"] if detail["PostingType"] == "Debit" else -line["Amount"]
     return total
 
@@ -72,14 +73,29 @@ def open_amount(unit: Unit, target: Target, document: Obj, customer: str) -> Dec
     if kind == "CreditMemo":
         remaining: Decimal = document["RemainingCredit"]
         return remaining
-    if kind == "Expense":
-        return _unsettled(unit, target, document["TotalAmt"])
-    return _unsettled(unit, target, abs(journal_amount(unit, key, customer)))
+    total = document["TotalAmt"] if kind == "Expense" else abs(journal_amount(unit, key, customer))
+    settled = (
+        applied_by(payment)[target]
+        for payment in payments_on(unit, target)
+        if owner_of(unit, document, payment["CustomerRef"]["value"]) == customer
+    )
+    return total - sum(settled, ZERO)
 
 
-def _unsettled(unit: Unit, target: Target, total: Decimal) -> Decimal:
-    settled = sum((applied_by(payment)[target] for payment in payments_on(unit, target)), ZERO)
-    return total - settled
+def owner_of(unit: Unit, document: Obj, payer: str) -> str:
+    """The customer of a document; a journal entry counts as the payer's when it names the payer on receivables."""
+    if "CustomerRef" in document:
+        return str(document["CustomerRef"]["value"])
+    if "EntityRef" in document:
+        return str(document["EntityRef"]["value"])
+    named = [
+        line["JournalEntryLineDetail"]["Entity"]["EntityRef"]["value"]
+        for line in document["Line"]
+        if unit.company.on_receivables(line)
+    ]
+    if payer in named:
+        return payer
+    return str(named[0]) if named else ""
 
 
 def settle(unit: Unit, target: Target, payment: str, delta: Decimal, *, linked: bool) -> None:

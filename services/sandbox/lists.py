@@ -6,7 +6,7 @@ from services.sandbox import faults
 from services.sandbox.amounts import ZERO
 from services.sandbox.fields import Obj
 from services.sandbox.references import CURRENCY_NAMES, resolve
-from services.sandbox.store import DELETED, Unit, folded
+from services.sandbox.store import DELETED, RECEIVABLE, Unit, folded
 
 TREES = ("Item", "Account", "Class", "Department")
 INCOME_TYPES = ("Service", "NonInventory", "Inventory")
@@ -44,7 +44,7 @@ def save(unit: Unit, entity: str, row: Obj, old: Obj | None) -> Obj:
         raise faults.Refusal(
             "6240", "Duplicate Name Exists Error", f"The name supplied already exists. : Id={holder}"
         )
-    _complete(unit, entity, row)
+    _complete(unit, entity, row, old)
     if old is None:
         row["Id"] = unit.company.next_id(entity)
     elif entity == "Account" and old["Active"] and not row["Active"]:
@@ -53,7 +53,7 @@ def save(unit: Unit, entity: str, row: Obj, old: Obj | None) -> Obj:
     return unit.put(entity, row)
 
 
-def _complete(unit: Unit, entity: str, row: Obj) -> None:
+def _complete(unit: Unit, entity: str, row: Obj, old: Obj | None) -> None:
     company = unit.company
     if entity == "Item":
         row.setdefault("Type", "NonInventory")
@@ -68,6 +68,9 @@ def _complete(unit: Unit, entity: str, row: Obj) -> None:
     elif entity == "Account":
         if "AccountType" not in row:
             raise faults.required("AccountType")
+        before = old["AccountType"] if old else row["AccountType"]
+        if before != row["AccountType"] and RECEIVABLE in (before, row["AccountType"]):
+            raise faults.NotModelled(f"changing an account's type from {before} to {row['AccountType']}")
         row["Classification"] = _CLASSIFICATION.get(row["AccountType"], "Expense")
         code = row.get("CurrencyRef", {}).get("value", company.currency)
         if code != company.currency and not company.multicurrency:

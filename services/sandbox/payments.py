@@ -10,7 +10,16 @@ from services.sandbox import faults
 from services.sandbox.amounts import ZERO, cents
 from services.sandbox.clock import today
 from services.sandbox.fields import Obj
-from services.sandbox.links import LINKABLE, Target, applied_by, entity_of, is_credit, open_amount, settle
+from services.sandbox.links import (
+    LINKABLE,
+    Target,
+    applied_by,
+    entity_of,
+    is_credit,
+    open_amount,
+    owner_of,
+    settle,
+)
 from services.sandbox.references import ancestors, currency, guard_period, resolve
 from services.sandbox.sales import voided_note
 from services.sandbox.store import Unit
@@ -178,7 +187,9 @@ def _links(unit: Unit, payment: Obj, old: Obj | None) -> None:
         target = _target(line)
         document = _document(unit, payment, target)
         total = wanted.get(target, ZERO) + line["Amount"]
-        available = open_amount(unit, target, document, _owner(document, customer)) + before.get(target, ZERO)
+        available = open_amount(unit, target, document, owner_of(unit, document, customer)) + before.get(
+            target, ZERO
+        )
         if total > available:
             if unit.company.switches.over_application == "drop":
                 continue
@@ -229,26 +240,10 @@ def _document(unit: Unit, payment: Obj, target: Target) -> Obj:
     if document["CurrencyRef"]["value"] != payment["CurrencyRef"]["value"]:
         raise faults.business(f"{kind} {key} is in another currency than the payment.", element="CurrencyRef")
     payer = payment["CustomerRef"]["value"]
-    owner = _owner(document, payer)
+    owner = owner_of(unit, document, payer)
     if owner != payer and not _pays_for(unit, payer, owner):
         raise faults.unlinkable(f"{kind} {key} belongs to another customer.")
     return document
-
-
-def _owner(document: Obj, payer: str) -> str:
-    """The customer of a document; a journal entry counts as the payer's when it names the payer."""
-    if "CustomerRef" in document:
-        return str(document["CustomerRef"]["value"])
-    if "EntityRef" in document:
-        return str(document["EntityRef"]["value"])
-    named = [
-        line["JournalEntryLineDetail"]["Entity"]["EntityRef"]["value"]
-        for line in document["Line"]
-        if "Entity" in line["JournalEntryLineDetail"]
-    ]
-    if payer in named:
-        return payer
-    return str(named[0]) if named else ""
 
 
 def _pays_for(unit: Unit, payer: str, owner: str) -> bool:

@@ -11,7 +11,7 @@ from services.sandbox.clock import today
 from services.sandbox.fields import Obj
 from services.sandbox.links import payments_on
 from services.sandbox.references import currency, guard_period, resolve
-from services.sandbox.store import Unit
+from services.sandbox.store import RECEIVABLE, Unit
 
 PAID_FROM = ("Bank", "Credit Card", "Other Current Asset")
 
@@ -45,7 +45,7 @@ def save(unit: Unit, purchase: Obj, old: Obj | None) -> Obj:
             raise faults.required("AccountRef")
         account = resolve(unit, detail, "AccountRef", "Account")
         assert account is not None
-        if account["AccountType"] != "Accounts Receivable":
+        if account["AccountType"] != RECEIVABLE:
             raise faults.NotModelled("an expense on another account than Accounts Receivable")
         if line["Amount"] <= 0:
             raise faults.Refusal("2290", "Negative Amount", "Line.Amount must be greater than 0.", "Amount")

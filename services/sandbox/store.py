@@ -23,6 +23,7 @@ from services.sandbox.switches import Switches
 Operation = Literal["Create", "Update", "Delete", "Void", "Merge", "Emailed", "Relabel"]
 DELETED = " (deleted)"  # what QuickBooks puts behind the name of an inactive row
 BOOKKEEPER = "bookkeeper"
+RECEIVABLE = "Accounts Receivable"
 NAME_HOLDERS = ("Customer", "Vendor")  # share one set of names
 Key = tuple[str, str]  # (entity, id)
 
@@ -163,7 +164,7 @@ class Company:
         if kind == "transaction":
             if number := body.get("DocNumber"):
                 self.numbers[number].add(key)
-            for customer, amount in receivable(entity, body):
+            for customer, amount in self._receivable(entity, body):
                 self.by_customer[customer].add(key)
                 self.balances[customer] += amount
         elif entity in NAME_HOLDERS:
@@ -179,7 +180,7 @@ class Company:
         if kind == "transaction":
             if number := body.get("DocNumber"):
                 self.numbers[number].discard(key)
-            for customer, amount in receivable(entity, body):
+            for customer, amount in self._receivable(entity, body):
                 self.by_customer[customer].discard(key)
                 self.balances[customer] -= amount
         elif entity in NAME_HOLDERS:
@@ -193,23 +194,27 @@ class Company:
         """The ids of the direct sub-customers."""
         return self.jobs.get(customer, set())
 
+    def on_receivables(self, line: Obj) -> bool:
+        """Whether a line of a journal entry posts to Accounts Receivable; others may name a customer as well."""
+        account = self.objects["Account"][line["JournalEntryLineDetail"]["AccountRef"]["value"]]
+        return bool(account["AccountType"] == RECEIVABLE)
 
-def receivable(entity: str, body: Obj) -> list[tuple[str, Decimal]]:
-    """(customer, amount) pairs that a transaction posts to Accounts Receivable."""
-    if entity == "JournalEntry":
-        found = []
-        for line in body["Line"]:
-            detail = line["JournalEntryLineDetail"]
-            if "Entity" in detail:
-                sign = 1 if detail["PostingType"] == "Debit" else -1
-                found.append((detail["Entity"]["EntityRef"]["value"], sign * line["Amount"]))
-        return found
-    if entity == "Purchase":
-        return [(body["EntityRef"]["value"], body["TotalAmt"])]
-    customer = body.get("CustomerRef", {}).get("value")
-    if customer is None:
-        return []
-    return [(customer, _POSTING_SIGN[entity] * body["TotalAmt"])]
+    def _receivable(self, entity: str, body: Obj) -> list[tuple[str, Decimal]]:
+        """(customer, amount) pairs: whom a transaction names, and what it posts to Accounts Receivable."""
+        if entity == "JournalEntry":
+            found = []
+            for line in body["Line"]:
+                detail = line["JournalEntryLineDetail"]
+                if "Entity" in detail:
+                    sign = (1 if detail["PostingType"] == "Debit" else -1) if self.on_receivables(line) else 0
+                    found.append((detail["Entity"]["EntityRef"]["value"], sign * line["Amount"]))
+            return found
+        if entity == "Purchase":
+            return [(body["EntityRef"]["value"], body["TotalAmt"])]
+        customer = body.get("CustomerRef", {}).get("value")
+        if customer is None:
+            return []
+        return [(customer, _POSTING_SIGN[entity] * body["TotalAmt"])]
 
 
 _POSTING_SIGN = {"Invoice": 1, "CreditMemo": -1, "Payment": -1, "RefundReceipt": 0}

@@ -223,6 +223,45 @@ def test_journal_entry_on_receivables_can_be_paid(us: Books) -> None:
     assert balances == {"customers": {"1": -20}, "total": -20}
 
 
+def journal_lines(*rows: tuple[str, int, str, str]) -> list[dict[str, object]]:
+    """Lines of a journal entry: posting type, amount, account, and the customer that they name (empty: none)."""
+    lines: list[dict[str, object]] = []
+    for posting, amount, account, customer in rows:
+        detail: dict[str, object] = {"PostingType": posting, "AccountRef": {"value": account}}
+        if customer:
+            detail["Entity"] = {"Type": "Customer", "EntityRef": {"value": customer}}
+        kind = "JournalEntryLineDetail"
+        lines.append({"Amount": amount, "DetailType": kind, kind: detail})
+    return lines
+
+
+def test_only_receivables_are_owed(us: Books) -> None:
+    """A customer named on the income line of a journal entry owes what its receivables line says, no more or less.
+
+    https://developer.intuit.com/app/developer/qbo/docs/api/accounting/all-entities/journalentry
+    """
+    lines = journal_lines(("Debit", 80, "7", "1"), ("Credit", 80, "1", "1"))
+    entry = us.post("/journalentry", {"Line": lines})["JournalEntry"]
+    owed = us.control("GET", f"/companies/{us.realm}/receivables")
+    assert owed == {"customers": {"1": 80}, "total": 80}
+    assert us.read("Customer", "1")["Balance"] == 80
+    us.pay("80.00", Line=[link("JournalEntry", entry["Id"], "80.00")])
+    assert us.control("GET", f"/companies/{us.realm}/receivables")["total"] == 0
+    receivable = us.read("Account", "7")
+    us.refused("/account", {**receivable, "AccountType": "Bank"}, "sandbox-not-modelled")
+
+
+def test_each_customer_of_a_journal_entry_pays_its_own_share(us: Books) -> None:
+    """What one customer pays of a journal entry leaves the other customer's share of it open [D-pay]."""
+    lines = journal_lines(("Debit", 50, "7", "1"), ("Debit", 30, "7", "2"), ("Credit", 80, "1", ""))
+    entry = us.post("/journalentry", {"Line": lines})["JournalEntry"]
+    us.pay("50.00", Line=[link("JournalEntry", entry["Id"], "50.00")])
+    second = {"CustomerRef": {"value": "2"}, "Line": [link("JournalEntry", entry["Id"], "30.00")]}
+    assert us.pay("30.00", **second)["UnappliedAmt"] == 0
+    us.refused("/payment", payment_body("5.00", **second), "620")
+    assert us.control("GET", f"/companies/{us.realm}/receivables")["total"] == 0
+
+
 def test_void_of_a_journal_entry_does_nothing(us: Books) -> None:
     """It is answered with 200 and an empty result, and the entry stays as it was [seen]."""
     credit = {"PostingType": "Credit", "AccountRef": {"value": "1"}}
