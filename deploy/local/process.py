@@ -13,7 +13,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 import psutil
 
@@ -71,6 +71,23 @@ def locked(path: Path) -> Iterator[None]:
     with path.open("a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+def take(path: Path) -> TextIO | None:
+    """Take an exclusive lock at once, or None when another process has it.
+
+    It is held until the file is closed or the holder dies. Raises `StartError` when the file cannot be written.
+    """
+    try:
+        handle = path.open("a")
+    except OSError as refused:
+        raise _not_ours(path) from refused
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        handle.close()
+        return None
+    return handle
 
 
 def make_folder(path: Path) -> None:

@@ -13,11 +13,22 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TextIO
 
 import requests
 
 from deploy.local import NotInstalledError, PostgresqlServer, RabbitmqNode
-from deploy.local.process import end, free_port, last_lines, port_is_free, process, spawn, wait_until
+from deploy.local.process import (
+    end,
+    free_port,
+    last_lines,
+    make_folder,
+    port_is_free,
+    process,
+    spawn,
+    take,
+    wait_until,
+)
 from services.cli.local_sandbox import PORTS, addresses
 from services.configuration import Configuration
 from services.database import migrate
@@ -47,6 +58,7 @@ class LocalFleet:
     def __post_init__(self) -> None:
         self._data = self.configuration.data.resolve()
         self.logs = self._data / "logs"
+        self._lock: TextIO | None = None
         self._pids: dict[str, int] = {}
         self._servers: list[PostgresqlServer | RabbitmqNode] = []
         self._stop = threading.Event()
@@ -73,7 +85,7 @@ class LocalFleet:
 
         RabbitMQ needs the longest, so everything that can do without it starts meanwhile.
         """
-        self.logs.mkdir(parents=True, exist_ok=True)
+        self._reserve()
         self._choose_ports()
         node = self._launch_broker()
         self.say(f"broker: {self.broker}")
@@ -115,6 +127,8 @@ class LocalFleet:
         for server in self._servers:
             server.stop()
         self._stopped.set()
+        if self._lock is not None:
+            self._lock.close()
 
     def pid(self, role: str) -> int:
         """The process id of a role."""
@@ -132,6 +146,16 @@ class LocalFleet:
             **{f"ALGASYNC_{name.upper()}": one for name, one in addresses(self.sandbox_url).items()},
             "ALGASYNC_LOG_FORMAT": "json",
         }
+
+    def _reserve(self) -> None:
+        """One fleet a folder: a second would keep the same books, and end the first one's servers with its own."""
+        make_folder(self.logs)
+        self._lock = take(self._data / "fleet.lock")
+        if self._lock is None:
+            raise FleetError(
+                f"A fleet runs already in {self._data} (`algasync up`, `algasync demo` or `make run`)."
+                " Use that one, stop it, or set ALGASYNC_DATA to another folder. Nothing was changed"
+            )
 
     def _choose_ports(self) -> None:
         """The same ports as last time where they are free, so that bookmarks keep working."""

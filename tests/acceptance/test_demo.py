@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import requests
 
-from deploy.local.process import process
+from deploy.local.process import process, take
 from services.cli.demo.audit import audit
 from tests.support.command import RunCli
 from tests.support.deadline import eventually
@@ -91,6 +91,35 @@ def test_up_stops_cleanly(database_url: str, tmp_path: Path) -> None:
         fleet.send_signal(signal.SIGTERM)
         assert fleet.wait(60) == 0, "".join(said)
     eventually(lambda: not any(process(pid) for pid in children), 10)
+
+
+def test_a_second_fleet_in_the_same_folder_is_refused(
+    run_cli: RunCli, database_url: str, tmp_path: Path
+) -> None:
+    """A second `up` or `demo` beside a running fleet is refused: it would end the servers of the first."""
+    (tmp_path / "ports.json").write_text('{"api": 8400}')
+    env = {"DATABASE_URL": database_url, "ALGASYNC_DATA": str(tmp_path)}
+    running = take(tmp_path / "fleet.lock")
+    assert running is not None
+    before = sorted(tmp_path.iterdir())
+    with running:
+        for command in (("up",), ("demo", "--once")):
+            done = run_cli(*command, env=env, timeout=60)
+            assert done.returncode == 1
+            assert f"A fleet runs already in {tmp_path}" in done.stderr
+            assert "ALGASYNC_DATA" in done.stderr
+            assert "Traceback" not in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} - {path.name for path in before} == {"logs"}
+    assert (tmp_path / "ports.json").read_text() == '{"api": 8400}'
+
+
+def test_a_data_folder_that_cannot_be_made_is_named(run_cli: RunCli, tmp_path: Path) -> None:
+    """`up` where no folder can be made is a sentence with the folder, not a traceback."""
+    (tmp_path / "file").touch()
+    done = run_cli("up", env={"ALGASYNC_DATA": str(tmp_path / "file")}, timeout=60)
+    assert done.returncode == 1
+    assert str(tmp_path / "file") in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def _children(pid: int) -> list[psutil.Process]:
