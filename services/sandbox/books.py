@@ -23,6 +23,7 @@ from services.sandbox.schemas import INVOICE
 from services.sandbox.store import Company, Unit
 
 KEPT_BY_QUICKBOOKS = (read_only, INVOICE["LinkedTxn"])
+TAXED_BY = frozenset(("Line", "GlobalTaxCalculation", "ApplyTaxAfterDiscount"))
 VOIDED_IN_BROWSER = ("CreditMemo", "RefundReceipt")
 
 
@@ -40,7 +41,7 @@ def save(unit: Unit, entity: Entity, body: Obj, *, allow_duplicate: bool = False
         del document["SyncToken"]
         if sparse:
             _guard_sparse(unit, entity, document)
-            document = {**clone(old), **document}
+            document = {**_kept(old, document), **document}
         else:
             # A full update empties every writable field that was left out.
             kept = {name: clone(old[name]) for name in old if entity.fields.get(name) in KEPT_BY_QUICKBOOKS}
@@ -61,6 +62,15 @@ def save(unit: Unit, entity: Entity, body: Obj, *, allow_duplicate: bool = False
     if name == "Customer":
         return customers.save(unit, document, old)
     return lists.save(unit, name, document, old)
+
+
+def _kept(old: Obj, sent: Obj) -> Obj:
+    """What a sparse update leaves as it is; of a tax computed on other lines only the code."""
+    kept: Obj = clone(old)
+    if "TxnTaxDetail" in kept and not TAXED_BY.isdisjoint(sent):
+        detail = kept["TxnTaxDetail"]
+        kept["TxnTaxDetail"] = {name: detail[name] for name in ("TxnTaxCodeRef",) if name in detail}
+    return kept
 
 
 def _guard_sparse(unit: Unit, entity: Entity, document: Obj) -> None:

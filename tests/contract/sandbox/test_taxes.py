@@ -38,6 +38,29 @@ def test_supplied_total_is_honoured_or_recomputed(us: Books) -> None:
     assert us.invoice(**body)["TotalAmt"] == 158
 
 
+def test_other_lines_are_taxed_anew(us: Books, gb: Books) -> None:
+    """A sparse update of the lines keeps the tax code, not the tax of the lines before; other edits keep both.
+
+    [D-rest, D-tax]
+    """
+    invoice = us.invoice(Line=TAXED, TxnTaxDetail=us_tax("8.01"))
+    edit = {"Id": invoice["Id"], "SyncToken": "0", "sparse": True}
+    noted = us.post("/invoice", {**edit, "PrivateNote": "late"})["Invoice"]
+    assert noted["TxnTaxDetail"] == invoice["TxnTaxDetail"]
+    for token, code, tax in (("1", "TAX", 16), ("2", "NON", 0)):
+        lines = [sales_line("200.00", code)]
+        changed = us.post("/invoice", {**edit, "SyncToken": token, "Line": lines})["Invoice"]
+        assert (changed["TxnTaxDetail"]["TotalTax"], changed["TotalAmt"]) == (tax, 200 + tax)
+    british = gb.invoice(Line=[sales_line("100.00", "2")], GlobalTaxCalculation="TaxExcluded")
+    edit = {"Id": british["Id"], "sparse": True}
+    doubled = gb.post("/invoice", {**edit, "SyncToken": "0", "Line": [sales_line("200.00", "2")]})["Invoice"]
+    assert (doubled["TxnTaxDetail"]["TotalTax"], doubled["TotalAmt"]) == (40, 240)
+    bare = sales_line("200.00")
+    del bare["SalesItemLineDetail"]["TaxCodeRef"]
+    untaxed = {**edit, "SyncToken": "1", "Line": [bare], "GlobalTaxCalculation": "NotApplicable"}
+    assert gb.post("/invoice", untaxed)["Invoice"]["TotalAmt"] == 200
+
+
 def test_no_code_no_tax(us: Books) -> None:
     """Without TxnTaxCodeRef nothing is taxed, unless the customer has a default code [D-tax]."""
     assert us.invoice(Line=TAXED)["TotalAmt"] == 150
