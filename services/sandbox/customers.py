@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from services.sandbox import faults
 from services.sandbox.fields import Obj, clone
-from services.sandbox.references import CURRENCY_NAMES, ancestors, resolve
+from services.sandbox.references import CURRENCY_NAMES, resolve
 from services.sandbox.store import DELETED, Company, Unit, folded
+from services.sandbox.trees import children, full_name, parent_of
 
-MAX_LEVELS = 5
 _NAME_PARTS = ("Title", "GivenName", "MiddleName", "FamilyName", "Suffix")
 
 
@@ -16,9 +16,7 @@ def save(unit: Unit, customer: Obj, old: Obj | None) -> Obj:
     company = unit.company
     _name(company, customer, old)
     parent = _parent(unit, customer)
-    customer["FullyQualifiedName"] = (
-        f"{parent['FullyQualifiedName']}:{customer['DisplayName']}" if parent else customer["DisplayName"]
-    )
+    customer["FullyQualifiedName"] = full_name(parent, customer["DisplayName"])
     customer["Level"] = (parent["Level"] + 1) if parent else 0
     _currency(company, customer, old)
     resolve(unit, customer, "SalesTermRef", "Term", named=False)
@@ -92,19 +90,7 @@ def _parent(unit: Unit, customer: Obj) -> Obj | None:
         return None
     if not customer.get("Job"):
         raise faults.NotModelled("Customer.ParentRef without Job: true")
-    parent = resolve(unit, customer, "ParentRef", "Customer", named=False)
-    assert parent is not None
-    above = [parent, *ancestors(unit.company, parent)]
-    if any(row["Id"] == customer.get("Id") for row in above):
-        raise faults.business("A customer cannot be its own parent.", element="ParentRef")
-    if len(above) >= MAX_LEVELS:
-        raise faults.Refusal(
-            "6180",
-            "Sub-level limit exceeded",
-            f"A customer can have at most {MAX_LEVELS} levels.",
-            "ParentRef",
-        )
-    return parent
+    return parent_of(unit, "Customer", customer)
 
 
 def _currency(company: Company, customer: Obj, old: Obj | None) -> None:
@@ -131,14 +117,14 @@ def _inactivate(company: Company, customer: Obj) -> None:
 
 
 def _spread_name(unit: Unit, customer: Obj) -> None:
-    """A new name shows on the customer's transactions and in the names of its sub-customers."""
+    """A new name or place shows on the customer's transactions and at its sub-customers."""
     reference = {"value": customer["Id"], "name": customer["FullyQualifiedName"]}
     for entity, key in unit.company.by_customer.get(customer["Id"], set()):
         document = unit.get(entity, key)
         if document is not None and "CustomerRef" in document:
             unit.relabel(entity, {**document, "CustomerRef": reference})
-    for key in unit.company.children(customer["Id"]):
-        child = unit.company.objects["Customer"][key]
-        renamed = {**child, "FullyQualifiedName": f"{customer['FullyQualifiedName']}:{child['DisplayName']}"}
+    for child in children(unit.company, "Customer", customer["Id"]):
+        name = full_name(customer, child["DisplayName"])
+        renamed = {**child, "FullyQualifiedName": name, "Level": customer["Level"] + 1}
         unit.relabel("Customer", renamed)
         _spread_name(unit, renamed)

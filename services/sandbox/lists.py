@@ -7,6 +7,7 @@ from services.sandbox.amounts import ZERO
 from services.sandbox.fields import Obj
 from services.sandbox.references import CURRENCY_NAMES, resolve
 from services.sandbox.store import DELETED, RECEIVABLE, Unit, folded
+from services.sandbox.trees import children, full_name, parent_of
 
 TREES = ("Item", "Account", "Class", "Department")
 INCOME_TYPES = ("Service", "NonInventory", "Inventory")
@@ -36,8 +37,7 @@ def save(unit: Unit, entity: str, row: Obj, old: Obj | None) -> Obj:
     row["Name"] = name
     row.setdefault("Active", True)
     if entity in TREES:
-        parent = resolve(unit, row, "ParentRef", entity)
-        row["FullyQualifiedName"] = f"{parent['FullyQualifiedName']}:{name}" if parent else name
+        row["FullyQualifiedName"] = full_name(parent_of(unit, entity, row), name)
     full = row.get("FullyQualifiedName", name)
     holder = unit.company.list_names.get((entity, folded(full)))
     if holder is not None and (old is None or holder != old["Id"]):
@@ -50,7 +50,19 @@ def save(unit: Unit, entity: str, row: Obj, old: Obj | None) -> Obj:
     elif entity == "Account" and old["Active"] and not row["Active"]:
         row["Name"] += DELETED  # seen live: an inactive account's name carries the word
         row["FullyQualifiedName"] += DELETED
-    return unit.put(entity, row)
+    unit.put(entity, row)
+    if old is not None and old.get("FullyQualifiedName") != row.get("FullyQualifiedName"):
+        _spread_name(unit, entity, row)
+    return row
+
+
+def _spread_name(unit: Unit, entity: str, row: Obj) -> None:
+    """A new name or place shows in the names of the rows below."""
+    above = {"value": row["Id"], "name": row["FullyQualifiedName"]}
+    for child in children(unit.company, entity, row["Id"]):
+        renamed = {**child, "ParentRef": above, "FullyQualifiedName": full_name(row, child["Name"])}
+        unit.relabel(entity, renamed)
+        _spread_name(unit, entity, renamed)
 
 
 def _complete(unit: Unit, entity: str, row: Obj, old: Obj | None) -> None:

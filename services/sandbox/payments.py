@@ -20,9 +20,10 @@ from services.sandbox.links import (
     owner_of,
     settle,
 )
-from services.sandbox.references import ancestors, currency, guard_period, resolve
+from services.sandbox.references import currency, guard_period, resolve
 from services.sandbox.sales import voided_note
 from services.sandbox.store import Unit
+from services.sandbox.trees import ancestors
 
 UNMODELLED_LINKS = ("Check", "CreditCardCredit", "Purchase", "Deposit")
 DEPOSITABLE = ("Bank", "Other Current Asset")
@@ -252,7 +253,7 @@ def _pays_for(unit: Unit, payer: str, owner: str) -> bool:
     customer = company.find("Customer", owner)
     if customer is None:
         return False
-    chain = [customer, *ancestors(company, customer)]
+    chain = [customer, *ancestors(company, "Customer", customer)]
     needs = company.switches.parent_payment_needs_bill_with_parent
     for row, parent in pairwise(chain):
         if needs and not row.get("BillWithParent"):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from services.sandbox import faults
 from services.sandbox.amounts import ONE
 from services.sandbox.fields import Obj
-from services.sandbox.store import Company, Unit
+from services.sandbox.store import Unit
 
 _WORDS = {"Customer": "Names", "Account": "Accounts"}
 
@@ -49,13 +47,6 @@ def currency(unit: Unit, document: Obj, customer: Obj) -> None:
         document["ExchangeRate"] = ONE
     elif not document.get("ExchangeRate"):
         document["ExchangeRate"] = company.exchange_rates.get(own, ONE)
-
-
-def ancestors(company: Company, customer: Obj) -> Iterator[Obj]:
-    """The customer's parents, nearest first."""
-    while parent := customer.get("ParentRef"):
-        customer = company.objects["Customer"][parent["value"]]
-        yield customer
 
 
 def guard_period(unit: Unit, *dates: str | None) -> None:

@@ -81,6 +81,46 @@ def test_sub_customers_nest_five_levels(us: Books) -> None:
     assert (top["Balance"], top["BalanceWithJobs"]) == (0, 30)
 
 
+def test_a_branch_moves_with_its_levels(us: Books) -> None:
+    """A customer that moves takes its sub-customers along, names and levels; a sixth level among them answers 6180.
+
+    [D-cust, D-err]
+    """
+    chain = []
+    for level in range(3):
+        above = {"Job": True, "ParentRef": {"value": chain[-1]}} if chain else {}
+        row = us.post("/customer", {"DisplayName": f"Branch {level}", **above})["Customer"]
+        chain.append(row["Id"])
+    move = {"Id": chain[0], "SyncToken": "0", "sparse": True, "Job": True}
+    us.post("/customer", {**move, "ParentRef": {"value": "2"}})
+    lowest = us.read("Customer", chain[2])
+    assert lowest["FullyQualifiedName"] == "Cool Cars:Branch 0:Branch 1:Branch 2"
+    assert lowest["Level"] == 3
+    deep = us.post("/customer", {"DisplayName": "A", "Job": True, "ParentRef": {"value": "3"}})["Customer"]
+    deeper = us.post("/customer", {"DisplayName": "B", "Job": True, "ParentRef": {"value": deep["Id"]}})
+    parent = {"value": deeper["Customer"]["Id"]}
+    us.refused("/customer", {**move, "SyncToken": "1", "ParentRef": parent}, "6180")
+
+
+@pytest.mark.parametrize("entity", ["Class", "Department", "Account", "Item"])
+def test_lists_nest_five_levels(us: Books, entity: str) -> None:
+    """A sixth level answers 6180, a row is never below itself, and a new name shows in the names below [D-err, XSD]."""
+    path, more = f"/{entity.lower()}", {"Account": {"AccountType": "Bank"}, "Item": {"Type": "Category"}}
+    chain = []
+    for level in range(5):
+        above = {"ParentRef": {"value": chain[-1]["Id"]}} if chain else {}
+        chain.append(us.post(path, {"Name": f"N{level}", **more.get(entity, {}), **above})[entity])
+    sixth = {"Name": "N5", **more.get(entity, {}), "ParentRef": {"value": chain[-1]["Id"]}}
+    us.refused(path, sixth, "6180")
+    top = {"Id": chain[0]["Id"], "SyncToken": "0", "sparse": True}
+    us.refused(path, {**top, "ParentRef": {"value": chain[1]["Id"]}}, "6000")
+    us.refused(path, {**top, "ParentRef": {"value": chain[0]["Id"]}}, "6000")
+    us.post(path, {**top, "Name": "Top"})
+    second = us.read(entity, chain[1]["Id"])
+    assert us.read(entity, chain[4]["Id"])["FullyQualifiedName"] == "Top:N1:N2:N3:N4"
+    assert (second["ParentRef"]["name"], second["SyncToken"]) == ("Top", "0")
+
+
 def test_renaming_shows_everywhere(us: Books) -> None:
     """A new name shows on documents and sub-customers without a new SyncToken on them [D-cust, seen]."""
     invoice = us.invoice()
