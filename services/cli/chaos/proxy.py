@@ -10,6 +10,7 @@ from typing import Final, Self
 from urllib.parse import urlsplit, urlunsplit
 
 _CHUNK: Final = 65536
+_AMQP_PORT: Final = 5672  # a broker's address may leave it out
 
 
 class Proxy:
@@ -21,8 +22,7 @@ class Proxy:
     def __init__(self, target: str) -> None:
         parts = urlsplit(target)
         assert parts.hostname is not None
-        assert parts.port is not None
-        self._target = (parts.hostname, parts.port)
+        self._target = (parts.hostname, parts.port or _AMQP_PORT)
         self._listener = socket.create_server(("127.0.0.1", 0))
         login, at, _ = parts.netloc.rpartition("@")
         port = self._listener.getsockname()[1]
@@ -63,6 +63,10 @@ class Proxy:
         self.cut()
         self.flow()
 
+    def reach(self) -> socket.socket:
+        """A new connection to the server. Raises `OSError` when it is not there."""
+        return socket.create_connection(self._target, timeout=5)
+
     def __enter__(self) -> Self:
         return self
 
@@ -78,7 +82,7 @@ class Proxy:
             except OSError:  # closed
                 return
             try:
-                server = socket.create_connection(self._target, timeout=5)
+                server = self.reach()
             except OSError:
                 client.close()
                 continue

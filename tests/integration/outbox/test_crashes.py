@@ -14,6 +14,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from deploy.local import RabbitmqNode
+from services.cli.chaos.proxy import Proxy
 from tests.integration.outbox.events import Session
 from tests.integration.outbox.relaying import (
     Queue,
@@ -24,7 +25,6 @@ from tests.integration.outbox.relaying import (
     settings,
     write_many,
 )
-from tests.integration.workers.proxy import Proxy
 from tests.support import eventually
 
 PROGRAM = Path(__file__).with_name("relay_process.py")

@@ -20,8 +20,8 @@ from kombu.entity import Exchange
 from deploy.local import RabbitmqNode
 from outbox.frames import Message
 from outbox.publisher import BrokerUnavailable, Publisher
+from services.cli.chaos.proxy import Proxy
 from tests.integration.outbox.relaying import Queue
-from tests.integration.workers.proxy import Proxy
 from tests.support import eventually
 
 WORK = Exchange("work", "topic")

@@ -13,8 +13,8 @@ from dramatiq.middleware import Middleware
 from dramatiq.worker import Worker
 
 from tests.integration.workers.harness import Amqp
-from tests.integration.workers.proxy import Proxy
 from tests.support import eventually
+from tests.support.proxy import Door
 from workers import topology
 from workers.broker import Broker
 from workers.delivery import Delivery
@@ -41,7 +41,7 @@ class Side:
     keeps: bool  # whether it keeps the promise that the test states
 
     def __init__(self, url: str) -> None:
-        self.proxy = Proxy(url)
+        self.proxy = Door(url)
         self.amqp = Amqp(url)
         self.ran: list[str] = []
         self.ids: list[str] = []

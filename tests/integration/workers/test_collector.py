@@ -11,12 +11,12 @@ import pytest
 from sqlalchemy import text
 
 from deploy.local import PostgresqlServer
+from services.cli.chaos.proxy import Proxy
 from services.database import Database, Role
 from services.database.engine import ALL_TENANTS
 from services.exceptions import letters
 from services.exceptions.letters import Letter
 from tests.integration.workers.harness import Amqp
-from tests.integration.workers.proxy import Proxy
 from tests.integration.workers.running import fleet
 from tests.support import eventually
 from workers import topology

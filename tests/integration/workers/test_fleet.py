@@ -20,10 +20,10 @@ from services.database import Database, Role
 from services.database.engine import ALL_TENANTS
 from services.ledger.runner import Verdict
 from tests.integration.workers.harness import Amqp
-from tests.integration.workers.proxy import Proxy
 from tests.integration.workers.running import DONE, Running, fleet
 from tests.integration.workers.sides import Blocker
 from tests.support import eventually
+from tests.support.proxy import Door
 from workers import topology
 from workers.headers import Headers
 from workers.topology import QueueName
@@ -182,7 +182,7 @@ def test_work_goes_on_after_the_network_was_cut(broker_url: str, amqp: Amqp) -> 
         return DONE
 
     operations = [uuid4() for _ in range(20)]
-    proxy = Proxy(broker_url)
+    proxy = Door(broker_url)
     with Running(proxy.url, fleet(run=run)):
         for index, operation in enumerate(operations):
             _send(amqp, operation)
@@ -202,7 +202,7 @@ def test_prefetched_work_of_a_lost_connection_is_not_begun(broker_url: str, amqp
         work(str(operation_id))
         return DONE
 
-    proxy = Proxy(broker_url)
+    proxy = Door(broker_url)
     with Running(proxy.url, fleet(run=run), threads=1):
         _send(amqp, first, second)
         work.await_begun(str(first))
