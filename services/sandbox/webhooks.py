@@ -69,6 +69,7 @@ class Mailbox:
     """What one app still has to hear, in order; nothing overtakes a notice that was not acknowledged."""
 
     waiting: deque[Event] = field(default_factory=deque)
+    held: int = 0  # events of the post that was not acknowledged: it is repeated as it was
     failures: int = 0
     due: float = 0.0
 
@@ -141,7 +142,8 @@ class Webhooks:
                     continue
 
     async def _deliver(self, app: App, mailbox: Mailbox) -> None:
-        batch = [mailbox.waiting[row] for row in range(min(MAX_EVENTS, len(mailbox.waiting)))]
+        size = mailbox.held or min(MAX_EVENTS, len(mailbox.waiting))
+        batch = [mailbox.waiting[row] for row in range(size)]
         body, headers = message(app, batch)
         try:
             answer = await asyncio.to_thread(
@@ -159,8 +161,9 @@ class Webhooks:
         if status == 200:
             for _ in batch:
                 mailbox.waiting.popleft()
-            mailbox.failures, mailbox.due = 0, 0.0
+            mailbox.held, mailbox.failures, mailbox.due = 0, 0, 0.0
         else:
+            mailbox.held = size
             wait = RETRY_SECONDS[min(mailbox.failures, len(RETRY_SECONDS) - 1)]
             mailbox.failures += 1
             mailbox.due = self._clock.now() + wait
