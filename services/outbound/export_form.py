@@ -21,6 +21,7 @@ from services.outbound import (
     announcements,
     closed_books,
     dossiers,
+    earlier,
     forms,
     new_customers,
     revisions,
@@ -95,7 +96,8 @@ class ExportForm(OutboundHandler):
             return failed
         if link is None:
             return looking_first(self._create(connection, operation, wire, requestid), books)
-        return self._change(connection, operation, dossier, wire, link, requestid)
+        said = None if operation.repair else earlier.said(connection, operation, form, books)
+        return self._change(connection, operation, dossier, wire, link, requestid, said)
 
     def _body(
         self, connection: Connection, operation: Operation, dossier: Dossier, billed: Billed, books: Books
@@ -172,8 +174,12 @@ class ExportForm(OutboundHandler):
         wire: dict[str, Any],
         link: Link,
         requestid: str,
+        said: Mapping[str, Any] | None = None,
     ) -> Prepared:
-        """Only what differs from what is there, with the SyncToken under which it was seen."""
+        """Only what differs from what is there, with the SyncToken under which it was seen.
+
+        What billing `said` before and no longer says is emptied, by sending all the rest as it stands there.
+        """
         form, seen = self._form, operation.seen
         current: dict[str, Any] | None = None
         if dossier.live:
@@ -182,8 +188,9 @@ class ExportForm(OutboundHandler):
             if operation.repair:
                 return self._create(connection, operation, wire, requestid, link)
             return Fail(troubles.not_there(dossier, form))
-        changed = revisions.changes(wire, {} if operation.repair and seen is None else current)
-        if not changed:
+        changed = revisions.changes(wire, {} if operation.repair and seen is None else current, said)
+        emptied = revisions.emptied(wire, current, said)
+        if not changed and not emptied:
             if seen is not None and operation.call is not None:
                 return Adopt(Call.from_json(operation.call), current)
             return Skip("nothing_changed", "QuickBooks has it like that already")
@@ -200,8 +207,11 @@ class ExportForm(OutboundHandler):
             if short and seen is not None:
                 more = troubles.used_more(dossier, form, used, total)
                 return Fail(replace(more, cause=voids.cause(form.kind, operation.document_id)))
-        return Send(
-            calls.update_sparse(
+        if emptied:
+            rest = {name: value for name, value in current.items() if name not in emptied}
+            call = calls.update_full(form.entity, rest | changed, requestid=requestid)
+        else:
+            call = calls.update_sparse(
                 form.entity,
                 changed,
                 id=link.external_id,
@@ -209,9 +219,9 @@ class ExportForm(OutboundHandler):
                 requestid=requestid,
                 current=current,
                 dropped_lines=revisions.line_ids(current),
-            ),
-            look_first=short,  # the balance we know may be of a time before the money was taken off again
-        )
+            )
+        # The balance we know may be of a time before the money was taken off again.
+        return Send(call, look_first=short)
 
     def settle(self, connection: Connection, operation: Operation, reply: Reply) -> Settled:
         """Write link and snapshot, tell billing, and report a total that QuickBooks sees differently."""
@@ -249,7 +259,7 @@ class ExportForm(OutboundHandler):
             "currency": link.currency,
             "company": books.realm_id,
         }
-        whole = "Line" in asked(reply)
+        whole = "Line" in asked(reply) and not _as_it_stood(asked(reply), dossier)
         differs = totals.differs(operation, form, document, answered) if whole else None
         return Settled(note, [differs] if differs is not None else [])
 
@@ -307,6 +317,15 @@ class ExportForm(OutboundHandler):
         found = _TYPES[self._form.entity].model_validate(raw)
         note = found.private_note or ""
         return not found.total_amt and note.lower().startswith("void") and bears(note, _mark(wire))
+
+
+def _as_it_stood(wire: Mapping[str, Any], dossier: Dossier) -> bool:
+    """Whether a full update left lines and tax as they were: then its total is no news."""
+    stood = dossier.link.snapshot if dossier.link is not None else {}
+    full = "Id" in wire and "sparse" not in wire
+    return full and all(
+        revisions.covers(stood.get(name), wire.get(name), name) for name in ("Line", "TxnTaxDetail")
+    )
 
 
 def _mark(wire: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """What a correction changes in QuickBooks: only what differs, with complete lines, and never over somebody's edit.
 
-A sparse update replaces all lines when it names any, so lines go out whole; those that stay keep their Id.
+A sparse update replaces all lines when it names any, so lines go out whole; those that stay keep their Id. It cannot
+empty a field: what billing takes away needs a full update, of the object as it stands there.
 https://developer.intuit.com/app/developer/qbo/docs/learn/rest-api-features#sparse-updates
 """
 
@@ -18,16 +19,42 @@ _TOGETHER = ("Line", "TxnTaxDetail", "GlobalTaxCalculation")
 _AGREED = ("DocNumber", "TxnDate", "DueDate", "CustomerRef", "CurrencyRef", "TotalAmt")
 """What was agreed with the client, beside lines and tax: nobody overwrites a bookkeeper's edit of these silently."""
 
+_STAYS = ("CurrencyRef", "ExchangeRate", "PrivateNote")
+"""What is never emptied: the currency of a document is its own for good, and its note has our marker."""
 
-def changes(wanted: Wire, current: Wire) -> dict[str, Any]:
-    """Return the fields of `wanted` that QuickBooks does not have like that; lines with the Ids of those that stay."""
+
+def changes(wanted: Wire, current: Wire, said: Wire | None = None) -> dict[str, Any]:
+    """Return the fields of `wanted` that QuickBooks does not have like that; lines with the Ids of those that stay.
+
+    `said` is what was wanted before, where that is known. What billing did not change then, beyond what was agreed
+    with the client, is left as somebody edited it; and what lost a part, such as a line of an address, differs.
+    """
     differing = {name for name, value in wanted.items() if not covers(current.get(name), value, name)}
+    if said is not None:
+        kept = {*_AGREED, *_TOGETHER}
+        differing = {name for name in differing if name in kept or said.get(name) != wanted[name]}
+        differing |= {
+            name
+            for name in wanted.keys() & said.keys()
+            if said[name] != wanted[name] and covers(current.get(name), said[name], name)
+        }
     if differing & set(_TOGETHER):
         differing |= {name for name in _TOGETHER if name in wanted}
     found = {name: wanted[name] for name in wanted if name in differing}
     if "Line" in found:
         found["Line"] = with_ids(found["Line"], current.get("Line") or ())
     return found
+
+
+def emptied(wanted: Wire, current: Wire, said: Wire | None) -> set[str]:
+    """Return the fields that billing no longer says and that stand in QuickBooks as it said them, whole or in part."""
+    if said is None:
+        return set()
+    return {
+        name
+        for name, value in said.items()
+        if name not in _STAYS and covers(current.get(name), value, name) and _less(wanted.get(name), value)
+    }
 
 
 def line_ids(current: Wire) -> list[str]:
@@ -67,7 +94,11 @@ def covers(has: Any, wanted: Any, name: str = "") -> bool:
         lines = sold(has or ())
         return len(lines) == len(wanted) and all(map(covers, lines, wanted))
     if name == "TxnTaxDetail":
-        return _tax(has) == _tax(wanted)
+        (code, total), (wanted_code, wanted_total) = _tax(has), _tax(wanted)
+        return total == wanted_total and wanted_code in {
+            None,
+            code,
+        }  # where none is asked for, QuickBooks finds one
     if isinstance(wanted, Mapping):
         return isinstance(has, Mapping) and all(covers(has.get(key), wanted[key]) for key in wanted)
     if isinstance(wanted, bool) or isinstance(has, bool) or wanted is None or has is None:
@@ -92,6 +123,11 @@ def _plain(exported: Wire) -> list[dict[str, Any]]:
 
 def _same_kind(old: Wire, new: Wire) -> bool:
     return bool(old.get("DetailType") == new.get("DetailType"))
+
+
+def _less(now: Any, before: Any) -> bool:
+    """Whether a value is gone, or parts of it."""
+    return now is None or (isinstance(before, Mapping) and bool(before.keys() - now.keys()))
 
 
 def _tax(detail: Wire | None) -> tuple[Any, ...]:

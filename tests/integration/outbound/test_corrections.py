@@ -222,3 +222,71 @@ def test_a_correction_to_nothing_is_never_silent(workbench: Workbench) -> None:
     assert workbench.outcome("invoice", "inv-1") == ("succeeded", None)
     assert workbench.objects()[0]["TotalAmt"] == 0
     assert workbench.exceptions() == []
+
+
+SAID: dict[str, Any] = {
+    "customer_memo": "Thanks",
+    "terms": "net_30",
+    "client": {
+        "id": "cl-1",
+        "name": "Cool Cars",
+        "tax_exempt": True,
+        "billing_email": "ap@cool.example",
+        "billing_address": {"line1": "1 Main St", "line2": "Suite 5", "city": "Seattle"},
+    },
+}
+
+
+def test_what_billing_takes_away_is_emptied_and_all_else_stays(workbench: Workbench) -> None:
+    """Memo, terms and e-mail go, by a full update of the invoice as it stands, with what the bookkeeper added."""
+    workbench.map("term", "net_30", "3")
+    workbench.say("invoice.finalized", invoice("inv-1", **SAID))
+    (made,) = workbench.objects()
+    workbench.bookkeeper("edit", entity="Invoice", id=made["Id"], changes={"TrackingNum": "1Z"})
+    client = {"id": "cl-1", "name": "Cool Cars", "tax_exempt": True}
+    workbench.say(
+        "invoice.corrected", invoice("inv-1", client=client | {"billing_address": {"line1": "1 Main St"}})
+    )
+    sent = bodies(workbench)
+    assert "sparse" not in sent
+    assert sent.keys().isdisjoint(
+        {"CustomerMemo", "SalesTermRef", "BillEmail", "TotalAmt", "Balance", "MetaData"}
+    )
+    assert (sent["BillAddr"], sent["TrackingNum"]) == ({"Line1": "1 Main St"}, "1Z")
+    (left,) = workbench.objects()
+    assert left.keys().isdisjoint({"CustomerMemo", "SalesTermRef"})
+    assert (left["TotalAmt"], left["DueDate"], left["TrackingNum"]) == (135.0, "2026-11-30", "1Z")
+    assert sold(left) == sold(made)
+    assert workbench.exceptions() == []
+    workbench.say(
+        "invoice.corrected", invoice("inv-1", client=client | {"billing_address": {"line1": "1 Main St"}})
+    )
+    assert workbench.outcome("invoice", "inv-1") == ("skipped", "nothing_changed")
+
+
+def test_a_service_date_that_is_gone_goes(workbench: Workbench) -> None:
+    """A line that lost its period differs, although QuickBooks has all that is left of it."""
+    period = {"service_period_start": "2026-10-01", "service_period_end": "2026-10-31"}
+    workbench.say("invoice.finalized", invoice("inv-1", lines=[LINE | period]))
+    workbench.say("invoice.corrected", invoice("inv-1"))
+    (left,) = workbench.objects()
+    assert "ServiceDate" not in left["Line"][0]["SalesItemLineDetail"]
+    assert sold(left) == [("1", "Managed workstation", 135.0)]
+
+
+def test_what_the_bookkeeper_wrote_beside_the_agreed_stays(workbench: Workbench) -> None:
+    """A correction of the due date undoes no memo, note or mark of an invoice as sent that billing did not change."""
+    workbench.say("invoice.finalized", invoice("inv-1", **SAID | {"terms": None}))
+    (made,) = workbench.objects()
+    note = f"{made['PrivateNote']}\ncalled them twice"
+    theirs = {"EmailStatus": "EmailSent", "CustomerMemo": {"value": "See you"}, "PrivateNote": note}
+    workbench.bookkeeper("edit", entity="Invoice", id=made["Id"], changes=theirs)
+    workbench.say("invoice.corrected", invoice("inv-1", due_date="2026-12-15", **SAID | {"terms": None}))
+    assert bodies(workbench).keys() == {"Id", "SyncToken", "sparse", "DueDate"}
+    (left,) = workbench.objects()
+    assert {name: left[name] for name in theirs} == theirs
+    without = SAID | {"terms": None, "customer_memo": None}
+    workbench.say("invoice.corrected", invoice("inv-1", due_date="2026-12-15", **without))
+    assert workbench.outcome("invoice", "inv-1") == ("skipped", "nothing_changed"), (
+        "the memo is not billing's"
+    )
