@@ -133,7 +133,7 @@ def again(
 ) -> None:
     """Due again later, in the ledger. `outcome` says what is known of the call. Raises `LeaseLost`."""
     _end(connection, operation, State.SCHEDULED, outcome, code, reason, after, intuit_tid)
-    _note(
+    timeline.note(
         connection,
         operation,
         "will_retry",
@@ -148,7 +148,7 @@ def look_again(
     values = {"id": operation.operation_id, "token": operation.lease_token}
     connection.execute(_SEEN, {**values, "seen": simplejson.dumps(seen, use_decimal=True)})
     _end(connection, operation, State.SCHEDULED, "refused", "look_again", reason, timedelta(), intuit_tid)
-    _note(connection, operation, "looked_again", {"reason": reason, "intuit_tid": intuit_tid})
+    timeline.note(connection, operation, "looked_again", {"reason": reason, "intuit_tid": intuit_tid})
 
 
 def wait_for_company(
@@ -162,7 +162,9 @@ def wait_for_company(
         operation.tenant_id,
         [Condition("company", str(operation.company_id))],
     )
-    _note(connection, operation, "waiting", {"for": [f"company:{operation.company_id}"], "reason": reason})
+    timeline.note(
+        connection, operation, "waiting", {"for": [f"company:{operation.company_id}"], "reason": reason}
+    )
 
 
 def failed(
@@ -185,7 +187,7 @@ def failed(
     if gone:
         connection.execute(_NEW_GENERATION, {"id": operation.operation_id})
     exception_id = desk.open(connection, operation, problem)
-    _note(
+    timeline.note(
         connection,
         operation,
         "failed",
@@ -221,20 +223,3 @@ def _end(
     }
     if not connection.execute(_ENDED, values).rowcount:
         raise LeaseLost
-
-
-def _note(connection: Connection, operation: Operation, action: str, details: dict[str, object]) -> None:
-    timeline.append(
-        connection,
-        operation.tenant_id,
-        operation.document_kind,
-        operation.document_id,
-        "algasync",
-        action,
-        {
-            "operation_id": str(operation.operation_id),
-            "operation": operation.kind,
-            "attempt": operation.attempt,
-            **details,
-        },
-    )

@@ -236,7 +236,7 @@ def fail(connection: Connection, operation: Operation, problem: Problem, desk: D
     """Failed and its exception in one transaction; a person must act first."""
     _write(connection, operation, State.FAILED, problem.code, problem.happened, timedelta())
     exception_id = desk.open(connection, operation, problem)
-    _note(
+    timeline.note(
         connection,
         operation,
         "failed",
@@ -251,7 +251,7 @@ def _move(connection: Connection, operation: Operation, moved: Move) -> Ended:
     if not _MOVE.run(connection, values):
         raise Raced
     companies = {"from": str(operation.company_id), "to": str(moved.company_id)}
-    _note(connection, operation, "moved", {**companies, "reason": moved.reason})
+    timeline.note(connection, operation, "moved", {**companies, "reason": moved.reason})
     return Ended("moved", moved.reason)
 
 
@@ -321,7 +321,7 @@ def _hold(
     code = wanted[0].condition
     said = reason or _REASONS[code]
     _write(connection, operation, State.WAITING, code, said, timedelta())
-    _note(
+    timeline.note(
         connection,
         operation,
         "waiting",
@@ -381,7 +381,7 @@ def _intend(
         "action": action,
         "details": json.dumps(
             {
-                **_facts(operation),
+                **timeline.facts(operation),
                 "requestid": call.requestid,
                 "generation": operation.generation,
                 "try": operation.tries + 1,
@@ -413,24 +413,3 @@ def _write(
     }
     if not _PUT_BACK.run(connection, values):
         raise Raced
-
-
-def _note(connection: Connection, operation: Operation, action: str, details: dict[str, object]) -> None:
-    timeline.append(
-        connection,
-        operation.tenant_id,
-        operation.document_kind,
-        operation.document_id,
-        "algasync",
-        action,
-        {**_facts(operation), **details},
-    )
-
-
-def _facts(operation: Operation) -> dict[str, object]:
-    """What every entry of the timeline says of its operation."""
-    return {
-        "operation_id": str(operation.operation_id),
-        "operation": operation.kind,
-        "attempt": operation.attempt,
-    }

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from services.database.statement import Statement
+from services.ledger.operations import Operation
 
 _APPEND = Statement("SELECT timeline_append(:tenant, :kind, :id, :actor, :action, CAST(:details AS jsonb))")
 _READ = text(
@@ -57,6 +58,28 @@ def append(
         },
     )
     return position
+
+
+def note(connection: Connection, operation: Operation, action: str, details: dict[str, Any]) -> None:
+    """Write what the fleet did for an operation to the history of its document, inside the caller's transaction."""
+    append(
+        connection,
+        operation.tenant_id,
+        operation.document_kind,
+        operation.document_id,
+        "algasync",
+        action,
+        {**facts(operation), **details},
+    )
+
+
+def facts(operation: Operation) -> dict[str, Any]:
+    """What every entry about an operation says of it."""
+    return {
+        "operation_id": str(operation.operation_id),
+        "operation": operation.kind,
+        "attempt": operation.attempt,
+    }
 
 
 def read(connection: Connection, tenant: str, subject_kind: str, subject_id: str) -> list[Entry]:
