@@ -23,11 +23,11 @@ from services.ledger.ports import Done, Found, Look, Prepared, Problem, Send, Se
 from services.mapping import mappings
 from services.quickbooks import calls
 from services.quickbooks.errors import QuickBooksError, Refused
+from services.quickbooks.fault_codes import NOT_FOUND
 from services.quickbooks.reply import Reply
 
 UNLINKED: Final = "accounting_sync_customer_unlinked"
 SUBJECTS: Final = {"customer": "client", "billing_profile": "billing_profile"}
-_NOT_FOUND: Final = "610"
 
 _LINKED = text(
     """SELECT kind, key, variant, external_name, details FROM mapping
@@ -118,7 +118,7 @@ class CheckCustomer:
 
     def inspect(self, operation: Operation, refusal: Refused, look: Look) -> Mapping[str, Any] | None:
         """The document is gone as well: nobody can say where the customer went."""
-        return {"gone": True} if refusal.fault.code == _NOT_FOUND else None
+        return {"gone": True} if refusal.fault.code == NOT_FOUND else None
 
     def refused(self, connection: Connection, operation: Operation, refusal: QuickBooksError) -> Problem:
         """QuickBooks does not show the document."""

@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from services.database import Database
 from services.database.engine import ALL_TENANTS
-from services.ledger import operations, record
+from services.ledger import operations, record, troubles
 from services.ledger.operations import Operation
 from services.ledger.ports import Clients, Desk, Found, Handler, Look, Problem
 from services.ledger.take import Ended, Raced, Taken, fail, take
@@ -35,12 +35,12 @@ from services.quickbooks.errors import (
     Throttled,
     UnknownOutcome,
 )
+from services.quickbooks.fault_codes import NOT_FOUND, STALE
 from services.quickbooks.reply import Reply
 
 log = structlog.get_logger()
 
 RACES = 5  # a take that lost its race starts over; losing so often in a row is a mistake worth seeing
-STALE, NOT_FOUND = "5010", "610"  # Intuit's codes for an object changed, or deleted, meanwhile
 COMPANY_REST = 300.0  # seconds a company rests when QuickBooks says that it is locked, upgrading or unpaid
 
 
@@ -113,7 +113,7 @@ class Runner:
                     raise
                 # Whether the call was made is not known here: the next attempt finds out.
                 log.exception("calling_failed")
-                return self._failed(operation, _internal(operation, error), outcome="unknown")
+                return self._failed(operation, troubles.internal(operation, error), outcome="unknown")
 
     def _take(self, operation_id: UUID, attempt: int) -> Taken | Ended:
         for _ in range(RACES):
@@ -147,7 +147,7 @@ class Runner:
                 # A later event took its place while it was prepared, so what was read did not fit together.
                 return Ended("already_settled", "the operation was settled meanwhile")
             log.error("preparing_failed", operation=str(operation_id), exc_info=error)
-            return fail(connection, operation, _internal(operation, error), self._desk)
+            return fail(connection, operation, troubles.internal(operation, error), self._desk)
 
     def _call(self, taken: Taken, started: float) -> Verdict:
         operation, handler = taken.operation, self._handlers[taken.operation.kind]
@@ -176,7 +176,7 @@ class Runner:
                 if unsure and taken.call.operation == "batch":
                     reply = batch.as_they_stand(reply, look)
         except _Gone:
-            return self._failed(operation, gone(operation), outcome="refused", gone=True)
+            return self._failed(operation, troubles.gone(operation), outcome="refused", gone=True)
         except Refused as refusal:
             if unsure and (not taken.read_back or taken.call.lingers):
                 # The first try may have taken effect all the same: ask before believing this answer.
@@ -198,7 +198,7 @@ class Runner:
         except Exception as error:
             # The effect stands in QuickBooks; the same requestid brings the answer back once we are mended.
             log.exception("settling_failed", intuit_tid=reply.intuit_tid)
-            return self._failed(operation, _internal(operation, error), outcome="unknown")
+            return self._failed(operation, troubles.internal(operation, error), outcome="unknown")
         log.info("operation_succeeded", intuit_tid=reply.intuit_tid, adopted=adopted)
         return Verdict(False, "succeeded", "")
 
@@ -263,14 +263,14 @@ class Runner:
                 operation, error, "unknown_outcome", "unknown", record.backoff(operation.tries)
             )
         if isinstance(error, InvalidCall):
-            return self._failed(operation, _internal(operation, error), outcome=unsent)
+            return self._failed(operation, troubles.internal(operation, error), outcome=unsent)
         return self._again(operation, error, "not_sent", unsent, record.backoff(operation.tries))
 
     def _again(
         self, operation: Operation, error: QuickBooksError, code: str, outcome: str, after: timedelta
     ) -> Verdict:
         if operation.tries + 1 >= record.MAX_TRIES and code not in {"throttled", "read_back"}:
-            problem = _worn_out(operation, error)
+            problem = troubles.worn_out(operation, error)
             return self._failed(operation, problem, outcome=outcome, tid=error.intuit_tid)
         self._commit(
             operation,
@@ -345,45 +345,3 @@ def _as_it_stands(reply: Reply, look: Look) -> Reply:
             raise _Gone from refusal
         raise UnknownOutcome(str(refusal), intuit_tid=refusal.intuit_tid) from refusal
     return replace(present, call=reply.call)
-
-
-def gone(operation: Operation) -> Problem:
-    """What an operation made was deleted before its answer came."""
-    assert operation.call is not None
-    what = operation.call["entity"]
-    return Problem(
-        type="accounting_sync_export_error",
-        code="deleted_meanwhile",
-        cause=f"deleted:{operation.document_kind}:{operation.document_id}",
-        title=f"The {what} of {operation.document_kind} {operation.document_id} was deleted in QuickBooks",
-        happened=f"QuickBooks made the {what}, its answer was lost, and before we asked again somebody deleted it.",
-        why="Making it again by ourselves would undo what somebody did on purpose.",
-        fix="Retry to make it again, or discard this item with a note when it is to stay deleted.",
-        details={"operation_id": str(operation.operation_id)},
-    )
-
-
-def _internal(operation: Operation, error: Exception) -> Problem:
-    return Problem(
-        type="accounting_sync_export_error",
-        code="internal_error",
-        cause=f"internal:{operation.kind}:{type(error).__name__}",
-        title=f"algasync could not process {operation.document_kind} {operation.document_id}",
-        happened=f"Processing stopped at an unexpected {type(error).__name__}.",
-        why="This is a mistake in algasync or in its set-up, not in the document.",
-        fix="Read the log of this operation, mend the cause, then replay it. Nothing is sent twice.",
-        details={"operation_id": str(operation.operation_id)},
-    )
-
-
-def _worn_out(operation: Operation, error: QuickBooksError) -> Problem:
-    return Problem(
-        type="accounting_sync_export_error",
-        code="quickbooks_unavailable",
-        cause=f"unavailable:{operation.company_id}",
-        title=f"QuickBooks keeps failing for {operation.document_kind} {operation.document_id}",
-        happened=f"{record.MAX_TRIES} tries ended without a usable answer; the last one: {error}",
-        why="QuickBooks or the way to it is in trouble, or it cannot digest this document.",
-        fix="Check QuickBooks' status page, then retry: the first thing a retry does is find out what happened.",
-        details={"operation_id": str(operation.operation_id), "intuit_tid": error.intuit_tid},
-    )

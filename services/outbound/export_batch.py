@@ -21,7 +21,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from services.database.statement import Statement
 from services.exceptions.desk import ExceptionDesk
-from services.ledger import record, runner
+from services.ledger import record, troubles
 from services.ledger.operations import COLUMNS, Operation, State, from_row
 from services.ledger.ports import Found, Look, Prepared, Send, Settled, Skip
 from services.ledger.take import request_id
@@ -173,7 +173,7 @@ class ExportBatch(OutboundHandler):
         if isinstance(came, Reply):
             handler = _FORMS[member.kind]
             if came.data[handler.entity].get("status") == batch.DELETED:
-                problem = runner.gone(member)
+                problem = troubles.gone(member)
                 record.failed(
                     connection,
                     member,

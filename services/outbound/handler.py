@@ -19,10 +19,11 @@ from services.outbound.findings import EXPORT_ERROR
 from services.quickbooks import body, calls
 from services.quickbooks.call import Call
 from services.quickbooks.errors import QuickBooksError, Refused
+from services.quickbooks.fault_codes import NOT_FOUND, STALE
 from services.quickbooks.reply import Reply
 
-NOT_FOUND, STALE, DUPLICATE_NUMBER = "610", "5010", "6140"
-"""Intuit's codes for an object that is not there (any more), that was changed meanwhile, and for a number in use."""
+DUPLICATE_NUMBER = "6140"
+"""Intuit's code for a number in use."""
 
 
 def sent(operation: Operation) -> dict[str, Any]:

@@ -39,9 +39,10 @@ from services.outbound.closed_books import OFFSET, Instead
 from services.outbound.dossiers import Dossier, Reference, target
 from services.outbound.export_form import ExportForm
 from services.outbound.forms import CREDIT_MEMO, INVOICE, Form
-from services.outbound.handler import NOT_FOUND, asked, decided, looking_first, present, sent
+from services.outbound.handler import asked, decided, looking_first, present, sent
 from services.quickbooks import calls, query
 from services.quickbooks.errors import Refused
+from services.quickbooks.fault_codes import NOT_FOUND
 from services.quickbooks.reply import Reply
 
 # What stood in QuickBooks is needed by the steps that follow; as text, because a driver's JSON would make floats of it.

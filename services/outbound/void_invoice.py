@@ -36,11 +36,12 @@ from services.outbound.closed_books import OFFSET, Instead
 from services.outbound.dossiers import Dossier
 from services.outbound.findings import EXPORT_ERROR
 from services.outbound.forms import INVOICE
-from services.outbound.handler import NOT_FOUND, STALE, OutboundHandler, decided, present, sent
+from services.outbound.handler import OutboundHandler, decided, present, sent
 from services.outbound.offsets import Offset
 from services.outbound.unapply_credit import parts, payment_date, take_off, taken_off
 from services.quickbooks import calls, query
 from services.quickbooks.errors import QuickBooksError, Refused
+from services.quickbooks.fault_codes import NOT_FOUND, STALE
 from services.quickbooks.reply import Reply
 
 _OFFSET = Offset("void_invoice", INVOICE)

@@ -19,6 +19,9 @@ connection must be renewed. blocked: the company cannot take calls for now. need
 data or settings, here or in QuickBooks. bug: we built a call that QuickBooks can never accept.
 """
 
+NOT_FOUND, STALE = "610", "5010"
+"""The object is not there (any more); somebody changed it since its SyncToken was read."""
+
 
 class Code(NamedTuple):
     """What is known of one error code."""
@@ -56,7 +59,7 @@ _CODES: dict[str, Code] = {
         "The request id was used before; read back what that call has done before anything else.",
         settles=False,
     ),
-    "610": Code(
+    NOT_FOUND: Code(
         "needs_person",
         "Object Not Found",
         "Something named in the call was deleted or made inactive in QuickBooks; restore or replace it.",
@@ -132,7 +135,7 @@ _CODES: dict[str, Code] = {
     "4002": Code("bug", "The query could not be processed", "Correct the query."),
     # Business rules
     "5000": Code("bug", "Deprecated field", "Remove the field."),
-    "5010": Code(
+    STALE: Code(
         "transient",
         "Stale Object",
         "Someone changed the object: read it again, decide anew, and send its present SyncToken.",
