@@ -6,16 +6,20 @@ import asyncio
 import base64
 import binascii
 import secrets
+from collections.abc import Callable, Coroutine
 from html import escape
+from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
+from fastapi.routing import APIRoute
 from starlette.datastructures import FormData, QueryParams
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from services.sandbox import gateway
 from services.sandbox.answers import SILENT
 from services.sandbox.counters import Request as Line
+from services.sandbox.identity import ALGORITHM, SUBJECT, Identity
 from services.sandbox.oauth import SCOPES, Grant, TokenRefusal
 from services.sandbox.settings import App
 from services.sandbox.troubles import Occasion
@@ -32,12 +36,14 @@ class Pages:
     def __init__(self, world: World) -> None:
         self._world = world
         self._in_flight: dict[str, int] = {}  # realm -> refreshes being answered
-        self.router = APIRouter()
+        self._identity = Identity()
+        self.router = APIRouter(route_class=_Traced)
         self.router.add_api_route("/connect/oauth2", self.authorize, methods=["GET"])
         self.router.add_api_route("/connect/oauth2", self.decide, methods=["POST"])
         self.router.add_api_route("/oauth2/v1/tokens/bearer", self.token, methods=["POST"])
         self.router.add_api_route("/v2/oauth2/tokens/revoke", self.revoke, methods=["POST"])
         self.router.add_api_route("/v1/openid_connect/userinfo", self.user, methods=["GET"])
+        self.router.add_api_route("/op/v1/jwks", self.keys, methods=["GET"])
         for name in ("openid_configuration", "openid_sandbox_configuration"):
             self.router.add_api_route(f"/.well-known/{name}", self.discovery, methods=["GET"])
             self.router.add_api_route(f"/.well-known/{name}/", self.discovery, methods=["GET"])
@@ -100,14 +106,15 @@ class Pages:
             try:
                 grant = self._redeem(request, form, kind)
                 hard = request.headers.get("x-include-refresh-token-hard-expires-in") == "true"
-                answer = JSONResponse(
-                    world.authority.reply(grant, hard=hard), headers={"cache-control": "no-store"}
-                )
+                tokens = world.authority.reply(grant, hard=hard)
+                if kind == "authorization_code" and "openid" in grant.scopes.split():
+                    now = world.clock.now()
+                    tokens["id_token"] = self._identity.token(_issuer(request), grant.client_id, realm, now)
+                answer = JSONResponse(tokens, headers={"cache-control": "no-store"})
             except TokenRefusal as refusal:
                 answer = _refused(refusal)
             answer = gateway.afterwards(fired, answer)
         world.journal.flush()
-        answer.headers["intuit_tid"] = f"1-oauth-{secrets.token_hex(8)}"
         status = 0 if isinstance(answer, SILENT) else answer.status_code
         now = world.clock.now()
         world.counters.note(
@@ -117,6 +124,9 @@ class Pages:
 
     def _redeem(self, request: Request, form: FormData, kind: str) -> Grant:
         app = self._client(request, form)
+        needed = {"authorization_code": "code", "refresh_token": "refresh_token"}.get(kind, "grant_type")
+        if not _text(form, needed):
+            raise TokenRefusal("invalid_request", f"The parameter {needed} is missing")
         if kind == "authorization_code":
             return self._world.authority.redeem(app, _text(form, "code"), _text(form, "redirect_uri"))
         if kind == "refresh_token":
@@ -152,7 +162,7 @@ class Pages:
             return JSONResponse({"error": "invalid_token"}, 401)
         return JSONResponse(
             {
-                "sub": "sandbox-user-1",
+                "sub": SUBJECT,
                 "email": "bookkeeper@example.com",
                 "emailVerified": True,
                 "givenName": "Sandy",
@@ -160,18 +170,24 @@ class Pages:
             }
         )
 
+    async def keys(self) -> Response:
+        """The public keys that ID tokens are signed with."""
+        return JSONResponse(self._identity.keys())
+
     async def discovery(self, request: Request) -> Response:
         """The OpenID configuration, with this server's addresses."""
         base = str(request.base_url).rstrip("/")
         return JSONResponse(
             {
-                "issuer": f"{base}/op/v1",
+                "issuer": _issuer(request),
                 "authorization_endpoint": f"{base}/connect/oauth2",
                 "token_endpoint": f"{base}/oauth2/v1/tokens/bearer",
                 "userinfo_endpoint": f"{base}/v1/openid_connect/userinfo",
                 "revocation_endpoint": f"{base}/v2/oauth2/tokens/revoke",
+                "jwks_uri": f"{base}/op/v1/jwks",
                 "response_types_supported": ["code"],
                 "subject_types_supported": ["public"],
+                "id_token_signing_alg_values_supported": [ALGORITHM],
                 "scopes_supported": ["openid", "email", "profile", "address", "phone"],
                 "token_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic"],
                 "claims_supported": ["aud", "exp", "iat", "iss", "realmid", "sub"],
@@ -219,6 +235,25 @@ class Pages:
             '<button name="decision" value="deny">Deny</button></form>'
         )
         return _PAGE.format(title="Connect to QuickBooks (sandbox)", content=form)
+
+
+class _Traced(APIRoute):
+    """Every answer carries an `intuit_tid`, as those of the company endpoints do."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler, its answer stamped."""
+        handler = super().get_route_handler()
+
+        async def traced(request: Request) -> Response:
+            answer = await handler(request)
+            answer.headers["intuit_tid"] = f"1-oauth-{secrets.token_hex(8)}"
+            return answer
+
+        return traced
+
+
+def _issuer(request: Request) -> str:
+    return f"{request.base_url}op/v1"
 
 
 def _text(form: FormData, name: str) -> str:

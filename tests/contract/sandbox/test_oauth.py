@@ -5,6 +5,8 @@ Source: https://developer.intuit.com/app/developer/qbo/docs/develop/authenticati
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -12,6 +14,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from services.sandbox.server import Sandbox
 from services.sandbox.settings import DEFAULT_COMPANIES, App
@@ -336,3 +341,41 @@ def test_user_and_discovery(own_sandbox: Sandbox) -> None:
     )
     headers = {"Authorization": f"Bearer {connect(own_sandbox)['access_token']}"}
     assert requests.get(document["userinfo_endpoint"], headers=headers, timeout=10).status_code == 401
+
+
+def test_a_signed_identity(own_sandbox: Sandbox) -> None:
+    """With `openid` the code brings an ID token, verified by the keys that discovery names [SDK, D-oauth]."""
+    found = f"{own_sandbox.addresses.api}/.well-known/openid_sandbox_configuration/"
+    document = requests.get(found, timeout=10).json()
+    tokens = redeem(own_sandbox, decide(own_sandbox, scope=f"{SCOPE} openid")["code"]).json()
+    signed, _, signature = tokens["id_token"].rpartition(".")
+    header, claims = (json.loads(decoded(part)) for part in signed.split("."))
+    assert (claims["iss"], claims["aud"], claims["realmid"]) == (document["issuer"], [APP.client_id], REALM)
+    assert (header["alg"], claims["exp"] - claims["iat"]) == ("RS256", 3600)
+    keys = requests.get(document["jwks_uri"], timeout=10).json()["keys"]
+    key = next(key for key in keys if key["kid"] == header["kid"])
+    numbers = (int.from_bytes(decoded(key[name])) for name in ("e", "n"))
+    RSAPublicNumbers(*numbers).public_key().verify(decoded(signature), signed.encode(), PKCS1v15(), SHA256())
+    assert "id_token" not in redeem(own_sandbox, decide(own_sandbox)["code"]).json()
+
+
+def decoded(part: str) -> bytes:
+    """A part of a token, from base64 without its filling."""
+    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
+
+
+@pytest.mark.parametrize("form", [{}, {"grant_type": "authorization_code"}, {"grant_type": "refresh_token"}])
+def test_what_is_missing_is_an_invalid_request(sandbox: Sandbox, form: dict[str, str]) -> None:
+    """A token request without grant type, code or refresh token is `invalid_request`, not a dead grant [D-oauth]."""
+    address = f"{sandbox.addresses.api}/oauth2/v1/tokens/bearer"
+    answer = requests.post(address, data=form, auth=(APP.client_id, APP.client_secret), timeout=10)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+
+
+def test_every_oauth_answer_is_traced(sandbox: Sandbox) -> None:
+    """Token, revoke and user answers carry an intuit_tid too, refusals included [D-oauth, seen]."""
+    paths = ("/oauth2/v1/tokens/bearer", "/v2/oauth2/tokens/revoke")
+    answers = [requests.post(sandbox.addresses.api + path, data={}, timeout=10) for path in paths]
+    answers.append(requests.get(f"{sandbox.addresses.api}/v1/openid_connect/userinfo", timeout=10))
+    assert [answer.status_code for answer in answers] == [401, 401, 401]
+    assert len({answer.headers["intuit_tid"] for answer in answers}) == 3
