@@ -14,6 +14,7 @@ from services.sandbox.fields import Obj
 from services.sandbox.store import Company, Mark
 
 LOOK_BACK_DAYS = 30
+NEVER_IN_FEED = ("journalcode", "taxagency", "timeactivity")  # beside those of our entities that say so
 
 
 def feed(company: Company, entities: str, changed_since: str) -> list[Obj]:
@@ -44,10 +45,12 @@ def _entities(names: str) -> list[Entity]:
     if not names.strip():
         raise faults.required("entities")
     wanted = []
-    for name in names.split(","):
-        entity = BY_PATH.get(name.strip().lower())
+    for name in dict.fromkeys(name.strip().lower() for name in names.split(",")):
+        entity = BY_PATH.get(name)
         if entity is None:
-            if name.strip().lower() in UNMODELLED_PATHS:
+            if name in NEVER_IN_FEED:
+                raise faults.unsupported(f"cdc for {name}")
+            if name in UNMODELLED_PATHS:
                 raise faults.NotModelled(f"the change feed of {name}")
             raise faults.malformed(f"entities: {name} is unknown")
         if not entity.in_feed:

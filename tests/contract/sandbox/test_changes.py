@@ -78,11 +78,19 @@ def test_cap_is_shared_and_silent(us: Books) -> None:
     assert [row["Id"] for row in feed(us, since)["Payment"]] == payments[:1]
 
 
-@pytest.mark.parametrize("entity", ["TaxCode", "TaxRate"])
+@pytest.mark.parametrize("entity", ["TaxCode", "TaxRate", "TaxAgency", "TimeActivity", "JournalCode"])
 def test_some_entities_have_no_feed(us: Books, entity: str) -> None:
-    """TaxCode and TaxRate are not in the feed [D-cdc]."""
+    """Tax codes, rates and agencies, time activities and journal codes are not in the feed [D-cdc]."""
     answer = us.raw("GET", "/cdc", params={"entities": entity, "changedSince": moment(us)})
     assert answer.json()["Fault"]["Error"][0]["code"] == "500"
+
+
+def test_an_entity_named_twice_comes_once(us: Books) -> None:
+    """The same entity named twice, in any case, has one answer and counts once for the cap [ours]."""
+    since = moment(us)
+    us.invoice()
+    answer = us.get("/cdc", entities="Invoice, invoice", changedSince=since)
+    assert len(answer["CDCResponse"][0]["QueryResponse"]) == 1
 
 
 @pytest.mark.parametrize(
