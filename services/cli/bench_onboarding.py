@@ -141,7 +141,7 @@ class _Bench:
         pairs: dict[str, str],
         arena: Any,
     ) -> dict[str, Any]:
-        from services.onboarding import customers, handover, history, payments, reading, runs
+        from services.onboarding import customers, handover, history, history_matches, payments, reading, runs
 
         reads_before = int(arena.counters(self._realm).get("metered_reads", 0))
         spent: dict[str, float] = {}
@@ -174,7 +174,7 @@ class _Bench:
         brought = payments.bring_over(database, run, actor=ACTOR)
         lap("payments")
         seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
-        counts = history.count(history.match(database, run))
+        counts = history_matches.count(history.match(database, run))
         lap("judging_history_again")
         with database.transaction(self._tenant) as connection:
             read = runs.readings(connection, run.run_id).values()

@@ -113,6 +113,7 @@ def customers(
     """Show which client is which customer; with --accept-exact link the exact ones."""
     from services.cli.onboard_desk import at_desk, counted
     from services.onboarding import customers as rules
+    from services.onboarding.customer_matches import count
 
     accepted = 0
     with at_desk(tenant, company, actor) as desk:
@@ -123,7 +124,7 @@ def customers(
         plan = rules.plan(desk.database, desk.run)
     shown = [match for match in plan if status in ("", match.status)][:limit]
     if json:
-        console.result({"accepted": accepted, "counts": rules.count(plan), "matches": shown})
+        console.result({"accepted": accepted, "counts": count(plan), "matches": shown})
         return
     console.table(
         ("CLIENT", "NAME", "STATUS", "BEST", "SCORE", "WHY"),
@@ -139,7 +140,7 @@ def customers(
             for match in shown
         ),
     )
-    console.say(f"{accepted} linked now; {counted(rules.count(plan))}")
+    console.say(f"{accepted} linked now; {counted(count(plan))}")
 
 
 @app.command("link-customer", epilog="Example: algasync onboard link-customer cl-17 58 --tenant acme")
@@ -206,13 +207,14 @@ def history(
     """Show which invoice and credit note is which in QuickBooks; with --link-confident link the sure ones."""
     from services.cli.onboard_desk import at_desk, counted
     from services.onboarding import history as rules
+    from services.onboarding.history_matches import count
 
     with at_desk(tenant, company, actor) as desk:
         linked = rules.link_confident(desk.database, desk.run, actor=desk.actor) if link_confident else 0
         found = rules.match(desk.database, desk.run)
     shown = [match for match in found if status in ("", match.status)][:limit]
     if json:
-        console.result({"linked": linked, "counts": rules.count(found), "matches": shown})
+        console.result({"linked": linked, "counts": count(found), "matches": shown})
         return
     console.table(
         ("KIND", "NUMBER", "DATE", "STATUS", "QUICKBOOKS", "WHY"),
@@ -228,7 +230,7 @@ def history(
             for match in shown
         ),
     )
-    console.say(f"{linked} linked now; {counted(rules.count(found))}")
+    console.say(f"{linked} linked now; {counted(count(found))}")
 
 
 @app.command(
@@ -246,8 +248,9 @@ def link_document(
     """Link one document after a look; nothing is exported."""
     from services.cli.onboard_desk import at_desk
     from services.onboarding import history as rules
+    from services.onboarding.history_matches import ENTITIES
 
-    if kind not in rules.ENTITIES:
+    if kind not in ENTITIES:
         raise Told("kind is invoice or credit_note", code="invalid_value", field="kind", exit_code=USAGE)
     with at_desk(tenant, company, actor) as desk, desk.transaction() as connection:
         rules.link(connection, desk.run, kind, document, external_id, actor=desk.actor)

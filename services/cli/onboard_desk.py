@@ -118,11 +118,11 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 def standing(desk: Desk) -> dict[str, Any]:
     """Where the run stands."""
-    from services.onboarding import customers, history, runs
+    from services.onboarding import customer_matches, customers, history, history_matches, runs
 
     found = {
-        "customers": customers.count(customers.plan(desk.database, desk.run)),
-        "history": history.count(history.match(desk.database, desk.run)),
+        "customers": customer_matches.count(customers.plan(desk.database, desk.run)),
+        "history": history_matches.count(history.match(desk.database, desk.run)),
     }
     with desk.transaction() as connection:
         read = list(runs.readings(connection, desk.run.run_id).values())

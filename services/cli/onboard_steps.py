@@ -10,7 +10,16 @@ from rich.console import Console
 from rich.prompt import Confirm, Prompt
 
 from services.connections import catalog
-from services.onboarding import creation, customers, golive, history, items, payments
+from services.onboarding import (
+    creation,
+    customer_matches,
+    customers,
+    golive,
+    history,
+    history_matches,
+    items,
+    payments,
+)
 from services.outbound.handlers import HANDLERS
 from services.refusals import Refusal
 
@@ -31,7 +40,7 @@ def walk(desk: Desk) -> None:
 
 def _customers(desk: Desk) -> None:
     _out.rule("1 Customers")
-    counts = customers.count(_plan(desk))
+    counts = customer_matches.count(_plan(desk))
     for status, number in counts.items():
         _out.print(f"{number:>7,}  {status}")
     if counts["exact"] and Confirm.ask(f"Link the {counts['exact']} exact ones?", default=True):
@@ -48,7 +57,7 @@ def _customers(desk: Desk) -> None:
         _answered(desk, match, answer.strip())
 
 
-def _answered(desk: Desk, match: customers.Match, answer: str) -> None:
+def _answered(desk: Desk, match: customer_matches.Match, answer: str) -> None:
     try:
         if answer == "c":
             made = creation.create(
@@ -81,7 +90,7 @@ def _answered(desk: Desk, match: customers.Match, answer: str) -> None:
 def _history(desk: Desk) -> None:
     _out.rule("2 History")
     found = history.match(desk.database, desk.run)
-    counts = history.count(found)
+    counts = history_matches.count(found)
     for name, number in counts.items():
         _out.print(f"{number:>7,}  {name}")
     if counts["confident"] and Confirm.ask(
@@ -162,5 +171,5 @@ def _go_live(desk: Desk) -> None:
         _out.print("Left as it is; run algasync onboard again to go on.")
 
 
-def _plan(desk: Desk) -> list[customers.Match]:
+def _plan(desk: Desk) -> list[customer_matches.Match]:
     return customers.plan(desk.database, desk.run)

@@ -20,6 +20,7 @@ from services.ledger.ports import Clients
 from services.mapping import mappings
 from services.mapping.mappings import Hook
 from services.onboarding import customers, reading, runs
+from services.onboarding.customer_matches import mapping_key, variants
 from services.onboarding.handover import Client
 from services.onboarding.runs import Run
 from services.quickbooks import calls
@@ -62,7 +63,7 @@ def create(
     with database.transaction(run.tenant_id) as connection:
         runs.opened(connection, run.run_id)
         client = customers.find(connection, run, client_at)
-        at = customers.mapping_key(client)
+        at = mapping_key(client)
         held = mappings.lookup(connection, run.company_id, [at]).get(at)
         if held is not None:
             return held.external_id
@@ -181,7 +182,7 @@ def _body(connection: Connection, run: Run, client: Client, name: str) -> dict[s
     if client.kind == "billing_profile":
         keys = [
             ("customer", client.parent_id, variant)
-            for variant in customers.variants(client.currency, row.home_currency)
+            for variant in variants(client.currency, row.home_currency)
         ]
         above = mappings.lookup(connection, run.company_id, keys)
         parent = next((above[key] for key in keys if key in above), None)

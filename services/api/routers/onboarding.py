@@ -17,7 +17,7 @@ from services.api.shapes import Given, Told
 from services.api.targets import company_of
 from services.api.wizard import Linked, MatchQuery
 from services.api.work import Manager, Reader, entitled
-from services.onboarding import creation, customers, golive, handover, reading, runs, undo
+from services.onboarding import creation, customer_matches, customers, golive, handover, reading, runs, undo
 from services.onboarding.runs import Run
 from services.outbound.handlers import HANDLERS
 
@@ -275,7 +275,7 @@ def list_customers(run_id: UUID, query: Annotated[MatchQuery, Query()], work: Re
     plan = customers.plan(work.context.database, wizard.opened(work, run_id))
     shown, cursor = wizard.page(plan, query, lambda one: one.client.at, lambda one: one.status)
     return CustomerMatches(
-        counts=customers.count(plan),
+        counts=customer_matches.count(plan),
         data=[CustomerMatch.model_validate(one) for one in shown],
         next_cursor=cursor,
     )

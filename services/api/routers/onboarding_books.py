@@ -17,7 +17,7 @@ from services.api.shapes import Given, Told
 from services.api.wizard import Linked, MatchQuery
 from services.api.work import Manager, Reader, entitled
 from services.connections import catalog
-from services.onboarding import history, items, payments, reading, runs
+from services.onboarding import history, history_matches, items, payments, reading, runs
 
 router = APIRouter(prefix="/v1/onboarding/runs/{run_id}", tags=["Wizard"], dependencies=[Depends(entitled)])
 
@@ -159,7 +159,7 @@ def list_history(run_id: UUID, query: Annotated[MatchQuery, Query()], work: Read
         found, query, lambda one: (one.document.kind, one.document.id), lambda one: one.status
     )
     return DocumentMatches(
-        counts=history.count(found),
+        counts=history_matches.count(found),
         data=[DocumentMatch.model_validate(one) for one in shown],
         next_cursor=cursor,
     )

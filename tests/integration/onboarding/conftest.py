@@ -9,7 +9,7 @@ import pytest
 import requests
 from sqlalchemy import Connection
 
-from services.onboarding import customers, handover, history, reading, runs
+from services.onboarding import customer_matches, customers, handover, history, history_matches, reading, runs
 from services.onboarding.runs import Run
 from tests.support.exporting import REALM, TENANT, Workbench
 
@@ -88,11 +88,11 @@ class Wizard:
         reading.read(self.bench.fleet, self.bench.clients, run, size=size)
         return run
 
-    def plan(self, run: Run) -> dict[str, customers.Match]:
+    def plan(self, run: Run) -> dict[str, customer_matches.Match]:
         """The customers' plan by client id."""
         return {match.client.id: match for match in customers.plan(self.bench.fleet, run)}
 
-    def history(self, run: Run) -> dict[str, history.Match]:
+    def history(self, run: Run) -> dict[str, history_matches.Match]:
         """The history's plan by document id."""
         return {match.document.id: match for match in history.match(self.bench.fleet, run)}
 

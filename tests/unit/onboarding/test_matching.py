@@ -8,7 +8,7 @@ from datetime import date
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.onboarding import customers, history, names
+from services.onboarding import customer_matches, history_matches, names
 from services.onboarding.handover import Client, Document
 from services.onboarding.reading import Customer, SalesForm
 
@@ -29,9 +29,9 @@ NAMES = st.sampled_from(
 )
 
 
-def planned(ours: list[str], theirs: list[tuple[str, bool]]) -> list[customers.Match]:
+def planned(ours: list[str], theirs: list[tuple[str, bool]]) -> list[customer_matches.Match]:
     """The plan for names of clients and of customers (with whether they are active)."""
-    return customers.judged(
+    return customer_matches.judged(
         [Client("client", f"c{n}", name, "", "", "") for n, name in enumerate(ours)],
         [Customer(str(n), name, "", name, active, "", "USD", "") for n, (name, active) in enumerate(theirs)],
         {},
@@ -82,7 +82,7 @@ def test_confident_means_that_all_four_facts_agree(
     ours = Document("invoice", "d", number, day, total, currency, "c", "sent")
     form = SalesForm("Invoice", "7", "A-1", "2025-03-31", "10.00", "USD", "58", voided)
     links = {("customer", "c", ""): customer, ("customer", "c", "EUR"): customer}
-    match = history.judged([ours], [form], {}, set(), links, {}, "USD")[0]
+    match = history_matches.judged([ours], [form], {}, set(), links, {}, "USD")[0]
     agree = (number, total, customer, currency, day, voided) == ("A-1", 1000, "58", "USD", OURS.date, False)
     assert (match.status == "confident") is agree
 
@@ -90,8 +90,8 @@ def test_confident_means_that_all_four_facts_agree(
 def test_sub_customers_belong_to_their_parents_client() -> None:
     """An invoice on a sub-customer of the linked customer agrees; one on a stranger does not."""
     links = {("customer", "c", ""): "50"}
-    below = history.judged([OURS], [FORM], {}, set(), links, {"58": "55", "55": "50"}, "USD")[0]
-    strange = history.judged([OURS], [FORM], {}, set(), links, {"58": "55", "55": ""}, "USD")[0]
+    below = history_matches.judged([OURS], [FORM], {}, set(), links, {"58": "55", "55": "50"}, "USD")[0]
+    strange = history_matches.judged([OURS], [FORM], {}, set(), links, {"58": "55", "55": ""}, "USD")[0]
     assert below.status == "confident"
     assert strange.found[0].reasons == ("customer_mismatch",)
 
@@ -103,6 +103,6 @@ def test_credit_notes_are_negated_never_made_absolute() -> None:
 
     def status(total: int) -> str:
         note = Document("credit_note", "n", "C-1", date(2025, 3, 31), total, "USD", "c", "sent")
-        return history.judged([note], [form], {}, set(), links, {}, "USD")[0].status
+        return history_matches.judged([note], [form], {}, set(), links, {}, "USD")[0].status
 
     assert (status(-8000), status(8000)) == ("confident", "review")
