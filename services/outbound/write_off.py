@@ -1,16 +1,18 @@
 """Writing an invoice off, where a company has an item for it: a credit memo on that item, applied to the invoice.
 
-Two calls, one operation. Elsewhere, and outside the US where bad debts have tax rules of their own, a person does it.
+Two calls, one operation, each time that billing writes some of it off. Elsewhere, and outside the US where bad debts
+have tax rules of their own, a person does it.
 https://quickbooks.intuit.com/learn-support/en-us/help-article/bad-debts/write-bad-debt-quickbooks-online/L0VuZ0c50_US_en_US
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from messages import validate
 from messages.invoices import InvoiceWrittenOff
@@ -18,7 +20,7 @@ from messages.money import to_decimal
 from services.ledger import links
 from services.ledger.links import Link
 from services.ledger.operations import Operation
-from services.ledger.ports import Fail, Found, Look, Prepared, Problem, Send, Settled
+from services.ledger.ports import Fail, Found, Look, Prepared, Problem, Send, Settled, Skip
 from services.outbound import (
     announcements,
     applications,
@@ -48,6 +50,14 @@ EVENT = "com.algapsa.billing.invoice.written_off.v1"
 MEMO, APPLIED = "write_off", "write_off_application"
 """Kinds of the links to the credit memo, and to the payment of zero that applies it."""
 
+_SAID_BEFORE = text(
+    """SELECT EXISTS (SELECT FROM operation o JOIN operation mine ON mine.operation_id = :id
+        WHERE (o.tenant_id, o.document_kind, o.document_id, o.kind)
+              = (mine.tenant_id, mine.document_kind, mine.document_id, mine.kind)
+          AND o.revision < mine.revision AND o.state = 'succeeded'
+          AND o.payload #- '{data,actor}' -> 'data' = mine.payload #- '{data,actor}' -> 'data')"""
+)
+
 
 class WriteOff(ExportForm):
     """Handler of `write_off`."""
@@ -71,19 +81,22 @@ class WriteOff(ExportForm):
         held = unlinked.check(connection, operation, document, [invoice], books)
         if held is not None:
             return held
+        if connection.execute(_SAID_BEFORE, {"id": operation.operation_id}).scalar_one():
+            return Skip("written_off_already", "billing said it before, and QuickBooks has it")
         data = validate(EVENT, operation.payload["data"])
         assert isinstance(data, InvoiceWrittenOff)
         currency = data.currency or document.currency or books.home_currency
         wrong = [one for one in [troubles.other_currency(invoice, currency)] if one is not None]
-        in_currency = forms.currency(_InCurrency(currency), books, wrong)
+        assert invoice.link is not None
+        in_currency = forms.currency(_InCurrency(currency, invoice.link.snapshot), books, wrong)
         if wrong:
             return Fail(_refusal(wrong, invoice))
         dated, remark = closed_books.dated(operation, data.date)
         closed = closed_books.check(books, document, self.act, [dated], redatable=True)
         if closed is not None:
             return Fail(closed)
-        memo = dossiers.one(connection, operation.tenant_id, MEMO, operation.document_id)
-        assert invoice.link is not None
+        key = _key(connection, operation)
+        memo = dossiers.one(connection, operation.tenant_id, MEMO, key)
         common = {
             "TxnDate": dated.isoformat(),
             "CustomerRef": {"value": str(invoice.link.snapshot["CustomerRef"]["value"])},
@@ -91,11 +104,10 @@ class WriteOff(ExportForm):
         }
         amount = to_decimal(data.amount, currency)
         if not memo.live:
-            wire = _memo(
-                operation, common, amount, item, f"{words.label(document)}: {data.reason}", remark, books
-            )
+            said = f"{words.label(document)}: {data.reason}"
+            wire = _memo(operation, key, common, amount, item, said, remark, books)
             return self._create(connection, operation, wire, requestid)
-        mark = marker.of(operation.tenant_id, operation.company_id, APPLIED, operation.document_id)
+        mark = marker.of(operation.tenant_id, operation.company_id, APPLIED, key)
         amounts = {target(invoice): amount, target(memo): amount}
         note = marker.note(mark, remark)
         wire = applications.of_zero(common["CustomerRef"]["value"], dated, amounts, in_currency, note)
@@ -104,17 +116,26 @@ class WriteOff(ExportForm):
     def settle(self, connection: Connection, operation: Operation, reply: Reply) -> Settled:
         """Link the credit memo, and go on to apply it; link the application, and tell billing."""
         assert operation.company_id is not None
+        key = _key(connection, operation)
         invoice = dossiers.one(connection, operation.tenant_id, "invoice", operation.document_id)
         if reply.call.entity == "CreditMemo":
             memo = reply.one(CreditMemo)
             link = _link(
-                operation, invoice, MEMO, "CreditMemo", memo.id, memo.sync_token, memo.total_amt, reply
+                operation, invoice, key, MEMO, "CreditMemo", memo.id, memo.sync_token, memo.total_amt, reply
             )
             links.put(connection, replace(link, number=memo.doc_number))
             return Settled({"credit_memo": link.external_id, "total": str(link.total)}, again=True)
         payment = reply.one(Payment)
         link = _link(
-            operation, invoice, APPLIED, "Payment", payment.id, payment.sync_token, payment.total_amt, reply
+            operation,
+            invoice,
+            key,
+            APPLIED,
+            "Payment",
+            payment.id,
+            payment.sync_token,
+            payment.total_amt,
+            reply,
         )
         links.put(connection, link)
         books = books_.load(connection, operation.company_id, invoice.document.client_id or "")
@@ -127,7 +148,7 @@ class WriteOff(ExportForm):
     def refused(self, connection: Connection, operation: Operation, refusal: QuickBooksError) -> Problem:
         """As for others; a credit memo that could not be applied is named."""
         said = super().refused(connection, operation, refusal)
-        memo = dossiers.one(connection, operation.tenant_id, MEMO, operation.document_id)
+        memo = dossiers.one(connection, operation.tenant_id, MEMO, _key(connection, operation))
         if not memo.live or memo.link is None:
             return said
         there = f"Credit memo {memo.link.number} (id {memo.link.external_id}) stands unapplied in QuickBooks"
@@ -145,16 +166,25 @@ class WriteOff(ExportForm):
 
 
 class _InCurrency:
-    """QuickBooks knows the rate from the invoice that is written off."""
+    """At the rate of the invoice that is written off, so that nothing is gained or lost by the exchange."""
 
-    exchange_rate: Decimal | None = None
-
-    def __init__(self, currency: str) -> None:
+    def __init__(self, currency: str, invoice: Mapping[str, Any]) -> None:
+        rate = invoice.get("ExchangeRate")
         self.currency = currency
+        self.exchange_rate = Decimal(str(rate)) if rate is not None else None
+
+
+def _key(connection: Connection, operation: Operation) -> str:
+    """The id under which memo and application are linked: the invoice's, with a number for each further write-off."""
+    first = dossiers.one(connection, operation.tenant_id, MEMO, operation.document_id).link
+    if first is None or first.operation_id in {None, operation.operation_id}:
+        return operation.document_id
+    return f"{operation.document_id}/{operation.revision}"
 
 
 def _memo(
     operation: Operation,
+    key: str,
     common: dict[str, Any],
     amount: Decimal,
     item: str,
@@ -163,7 +193,7 @@ def _memo(
     books: Books,
 ) -> dict[str, Any]:
     """The credit memo; its number is made of its marker, because billing has none for it."""
-    mark = marker.of(operation.tenant_id, operation.company_id, MEMO, operation.document_id)
+    mark = marker.of(operation.tenant_id, operation.company_id, MEMO, key)
     return {
         "DocNumber": mark.replace("AS-", "WO-"),
         **common,
@@ -191,6 +221,7 @@ def _memo(
 def _link(
     operation: Operation,
     invoice: Dossier,
+    key: str,
     kind: str,
     entity: str,
     id_: str,
@@ -203,7 +234,7 @@ def _link(
         tenant_id=operation.tenant_id,
         company_id=operation.company_id,
         kind=kind,
-        document_id=operation.document_id,
+        document_id=key,
         external_type=entity,
         external_id=id_,
         sync_token=sync_token,

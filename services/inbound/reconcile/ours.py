@@ -93,9 +93,9 @@ _BY_HAND = text(
            SELECT * FROM exception x WHERE x.operation_id = o.operation_id
             ORDER BY x.created_at DESC LIMIT 1) AS e ON true
          LEFT JOIN link m ON o.kind = 'write_off' AND m.company_id = :company AND m.kind = 'write_off'
-                         AND m.document_id = o.document_id
+                         AND m.operation_id = o.operation_id
          LEFT JOIN link p ON o.kind = 'write_off' AND p.company_id = :company AND p.kind = 'write_off_application'
-                         AND p.document_id = o.document_id
+                         AND p.operation_id = o.operation_id
          LEFT JOIN link i ON o.kind = 'write_off' AND i.company_id = :company AND i.kind = 'invoice'
                          AND i.document_id = o.document_id
         WHERE o.tenant_id = :tenant AND o.kind IN ('unsupported', 'write_off')

@@ -70,6 +70,39 @@ def test_the_rest_of_a_partly_paid_invoice(bench: Workbench) -> None:
     assert bench.objects("Invoice")[0]["Balance"] == 0.0
 
 
+def test_a_second_write_off_has_a_memo_of_its_own(bench: Workbench) -> None:
+    """What was written off first stays as it is; the same said again is no news."""
+    bench.say("invoice.written_off", written_off(amount=5000))
+    bench.say("invoice.written_off", written_off(amount=3000, date="2026-11-25"))
+    assert bench.outcome("invoice", "inv-1") == ("succeeded", None)
+    first, second = bench.objects("CreditMemo")
+    assert (first["TotalAmt"], second["TotalAmt"], second["TxnDate"]) == (50.0, 30.0, "2026-11-25")
+    assert first["DocNumber"] != second["DocNumber"]
+    (there,) = bench.objects("Invoice")
+    assert shares(bench.objects("Payment")[1]) == {
+        f"Invoice:{there['Id']}": 30.0,
+        f"CreditMemo:{second['Id']}": 30.0,
+    }
+    assert there["Balance"] == 55.0
+    bench.say("invoice.written_off", written_off(amount=3000, date="2026-11-25"))
+    assert bench.outcome("invoice", "inv-1") == ("skipped", "written_off_already")
+    assert bench.objects("Invoice")[0]["Balance"] == 55.0
+
+
+def test_a_foreign_invoice_is_written_off_at_its_own_rate(workbench: Workbench) -> None:
+    """The rate of the day of the write-off would make a gain or loss of exchange that nobody had."""
+    workbench.set("write_off_item", {"id": "7"})
+    workbench.prefer("SalesFormsPrefs", AutoApplyCredit=False)
+    workbench.prefer("CurrencyPrefs", MultiCurrencyEnabled=True)
+    body = {"DisplayName": "Cool Cars EUR", "CurrencyRef": {"value": "EUR"}}
+    customer = workbench.bookkeeper("create", entity="Customer", body=body)
+    workbench.map("customer", "cl-1", str(customer["Id"]), "EUR")
+    workbench.say("invoice.finalized", invoice("inv-1", currency="EUR", exchange_rate="1.0834"))
+    workbench.say("invoice.written_off", written_off())
+    (memo,), (tie,) = workbench.objects("CreditMemo"), workbench.objects("Payment")
+    assert (memo["ExchangeRate"], tie["ExchangeRate"]) == (1.0834, 1.0834)
+
+
 @pytest.mark.parametrize("skip", [0, 1])
 @pytest.mark.parametrize("kind", ["cut_before", "cut_after"])
 def test_a_lost_answer_writes_off_once(bench: Workbench, kind: str, skip: int) -> None:
