@@ -180,11 +180,6 @@ class Backlog:
         """Whether lanes have work, so that looking for more is not urgent."""
         return bool(self._ready)
 
-    @property
-    def starved(self) -> bool:
-        """Whether a tenant has more to publish than it may have under way."""
-        return bool(self._full)
-
     def lowest_floor(self) -> Position | None:
         """Where the oldest unpublished event may be; None when there is none."""
         with self._changed:

@@ -50,10 +50,6 @@ _COLUMNS = """tenant_id, company_id, external_id, payment_id, state, version, cu
 _GET = text(
     f"SELECT {_COLUMNS} FROM psa_payment WHERE company_id = :company AND external_id = :id FOR UPDATE"  # noqa: S608 - constant columns
 )
-_OF_BILLING = text(
-    f"""SELECT {_COLUMNS} FROM psa_payment
-         WHERE tenant_id = :tenant AND billing_payment_id = :id ORDER BY updated_at DESC LIMIT 1"""  # noqa: S608 - constant columns
-)
 _PUT = text(
     """INSERT INTO psa_payment
          (company_id, external_id, tenant_id, payment_id, billing_payment_id, billing_sequence, state, code, version,
@@ -88,12 +84,6 @@ START = (UUID(int=0), "")
 def get(connection: Connection, company_id: UUID, external_id: str) -> Belief | None:
     """The belief about a payment, locked until the transaction ends; None when there is none yet."""
     row = connection.execute(_GET, {"company": company_id, "id": external_id}).one_or_none()
-    return _from_row(row) if row is not None else None
-
-
-def of_billing(connection: Connection, tenant: str, billing_payment_id: str) -> Belief | None:
-    """What the PSA was told of a payment of its own, if anything."""
-    row = connection.execute(_OF_BILLING, {"tenant": tenant, "id": billing_payment_id}).one_or_none()
     return _from_row(row) if row is not None else None
 
 

@@ -85,11 +85,6 @@ def parse(reply: Reply, cap: int = CAP) -> Changes:
     )
 
 
-def ask_from(cursor: datetime.datetime, overlap: datetime.timedelta = OVERLAP) -> datetime.datetime:
-    """Return the instant to ask from, given the server's time of the last complete answer."""
-    return cursor - overlap
-
-
 def _responses(data: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     for part in data["CDCResponse"]:
         yield from part.get("QueryResponse") or ()  # absent when nothing changed at all

@@ -58,14 +58,8 @@ class Pages:
         return fresh
 
 
-def all_rows(execute: Callable[[Call], Reply], select: Select, size: int = PAGE) -> Iterator[Entity]:
-    """Yield every row of a query, page by page; `execute` is `Client.execute`."""
-    for row in all_raw(execute, select, size):
-        yield entities.parse(select.entity, row)
-
-
 def all_raw(execute: Callable[[Call], Reply], select: Select, size: int = PAGE) -> Iterator[dict[str, Any]]:
-    """As `all_rows`, with the rows as QuickBooks sent them."""
+    """Yield every row of a query as QuickBooks sent it, page by page; `execute` is `Client.execute`."""
     pages = Pages(select, size)
     while call := pages.next():
         yield from pages.take_raw(execute(call))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, cast
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 import requests
@@ -518,8 +518,3 @@ def workbench(database_url: str, sandbox: Sandbox) -> Iterator[Workbench]:
     """A tenant, a sandbox company, and the mappings for `invoice()`."""
     with Database(database_url, Role.FLEET, pool_size=20) as fleet:
         yield new_workbench(fleet, sandbox)
-
-
-def fresh_id(prefix: str = "inv") -> str:
-    """A document id nobody used."""
-    return f"{prefix}-{uuid4().hex[:8]}"

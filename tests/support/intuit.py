@@ -25,7 +25,7 @@ from services.ledger.ports import Problem
 from tests.support.sandbox import Sandbox
 
 APP = ("test-client-id-0001", "test-client-secret-0001")
-US, GB, MULTICURRENCY = "9341450000000001", "9341450000000002", "9341450000000003"
+US, GB = "9341450000000001", "9341450000000002"
 CALLBACK = "http://127.0.0.1:8400/v1/quickbooks/callback"
 
 

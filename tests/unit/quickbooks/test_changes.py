@@ -68,9 +68,3 @@ def test_the_header_tells_the_time_when_the_envelope_does_not() -> None:
     """The cursor follows the server's clock, never ours (D16)."""
     parsed = changes.parse(reply(invoices(1), time=None))
     assert parsed.time == datetime.datetime(2026, 5, 5, 10, 11, 50, tzinfo=datetime.UTC)
-
-
-def test_the_next_question_overlaps_the_last() -> None:
-    """An object may be dated after the answer that holds it, so some past is asked for again."""
-    cursor = datetime.datetime(2026, 5, 5, 10, 0, tzinfo=datetime.UTC)
-    assert changes.ask_from(cursor) <= cursor - datetime.timedelta(minutes=5)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.quickbooks.call import Call
-from services.quickbooks.pages import Pages, all_rows
+from services.quickbooks.pages import Pages, all_raw
 from services.quickbooks.query import select
 from services.quickbooks.reply import Reply
 
@@ -40,7 +40,7 @@ class Table:
 def test_every_row_comes_once_for_few_pages(rows: int, pages: int) -> None:
     """Overlapping by one row costs next to nothing."""
     table = Table(rows)
-    assert [row.id for row in all_rows(table.execute, select("Invoice"), size=10)] == [
+    assert [row["Id"] for row in all_raw(table.execute, select("Invoice"), size=10)] == [
         str(i) for i in range(rows)
     ]
     assert table.pages == pages
@@ -54,7 +54,7 @@ def test_every_row_comes_once_for_few_pages(rows: int, pages: int) -> None:
 def test_no_row_is_missed_whatever_is_deleted(rows: int, size: int, deletions: dict[int, set[int]]) -> None:
     """Every row that was there from first to last is read, once, even while pages shift."""
     table = Table(rows, deletions)
-    read = [row.id for row in all_rows(table.execute, select("Invoice"), size=size)]
+    read = [row["Id"] for row in all_raw(table.execute, select("Invoice"), size=size)]
     assert len(read) == len(set(read))
     assert {str(i) for i in table.ids} <= set(read)
 
@@ -62,7 +62,7 @@ def test_no_row_is_missed_whatever_is_deleted(rows: int, size: int, deletions: d
 def test_many_deletions_cost_few_pages() -> None:
     """Reads are metered: going back over five hundred deleted rows takes steps that grow, not one a row."""
     table = Table(2000, {1: set(range(500))})
-    read = [row.id for row in all_rows(table.execute, select("Invoice"), size=1000)]
+    read = [row["Id"] for row in all_raw(table.execute, select("Invoice"), size=1000)]
     assert len(read) == 2000
     assert table.pages <= 3 + 4
 
