@@ -13,7 +13,7 @@ from services.cli import console
 from services.cli.options import Actor, DryRun, Json, Limit, OneTenant, Reason, said
 
 if TYPE_CHECKING:
-    from services.outbound.csv_handover import Handover
+    from services.outbound.csv_files import Handover
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -68,8 +68,9 @@ def export(
     """
     from services.cli import wiring
     from services.outbound import csv_handover
+    from services.outbound.csv_files import Selection
 
-    selection = csv_handover.Selection(from_, to, invoice or ())
+    selection = Selection(from_, to, invoice or ())
     with wiring.transaction(tenant) as connection:
         if dry_run:
             made = csv_handover.preview(connection, tenant, selection)

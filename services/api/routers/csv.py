@@ -13,8 +13,8 @@ from starlette.responses import Response
 
 from services.api.shapes import Given, Told
 from services.api.work import Manager, Reader
-from services.outbound import csv_handover
-from services.outbound.csv_handover import Handover, Selection
+from services.outbound import csv_files, csv_handover
+from services.outbound.csv_files import Handover, Selection
 from services.refusals import invalid
 
 router = APIRouter(prefix="/v1/csv-exports", tags=["CSV"])
@@ -28,7 +28,7 @@ class SelectionGiven(Given):
     from_: str | None = Field(default=None, alias="from", pattern=_DAY, examples=["2026-10-01"])
     to: str | None = Field(default=None, pattern=_DAY, examples=["2026-10-31"])
     invoices: list[Annotated[str, Field(min_length=1, max_length=255)]] = Field(
-        default=[], max_length=csv_handover.MOST
+        default=[], max_length=csv_files.MOST
     )
     dry_run: bool = Field(default=False, description="Say what would be handed over, and hold nothing.")
 
@@ -37,7 +37,7 @@ class TakeBackGiven(Given):
     """Which invoices and credit notes of a hand-over were not imported or entered; all when none is named."""
 
     invoices: list[Annotated[str, Field(min_length=1, max_length=255)]] = Field(
-        default=[], max_length=csv_handover.MOST
+        default=[], max_length=csv_files.MOST
     )
     reason: str = Field(min_length=1, max_length=500)
 
@@ -152,8 +152,8 @@ def show_handover(handover_id: UUID, work: Reader) -> PastTold:
 )
 def download(handover_id: UUID, number: int, work: Reader) -> Response:
     """Download a file."""
-    if not 1 <= number <= csv_handover.MOST:
-        raise invalid("number", f"files are numbered from 1 to {csv_handover.MOST} at most")
+    if not 1 <= number <= csv_files.MOST:
+        raise invalid("number", f"files are numbered from 1 to {csv_files.MOST} at most")
     with work.transaction() as connection:
         name, text = csv_handover.content(connection, work.tenant, handover_id, number)
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}

@@ -10,7 +10,7 @@ from services.ledger import waits
 from services.onboarding import history, reading, runs
 from services.onboarding.runs import Run
 from services.outbound import csv_handover
-from services.outbound.csv_handover import Selection
+from services.outbound.csv_files import Selection
 from services.refusals import Refusal
 from tests.integration.onboarding.conftest import ACTOR, Wizard
 from tests.support.exporting import TENANT, invoice, payment

@@ -17,8 +17,8 @@ from sqlalchemy import text
 from services.api.keys import Scope
 from services.ledger import links, waits
 from services.ledger.links import Link
-from services.outbound import csv_handover
-from services.outbound.csv_handover import Handover, Selection
+from services.outbound import csv_files, csv_handover
+from services.outbound.csv_files import Handover, Selection
 from services.refusals import Refusal
 from tests.support.api import Served, served
 from tests.support.command import RunCli
@@ -328,7 +328,7 @@ def test_files_are_as_large_as_quickbooks_takes(
     workbench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file for each currency, so many invoices and rows at most, and no invoice is split."""
-    monkeypatch.setattr(csv_handover, "PER_FILE", 2)
+    monkeypatch.setattr(csv_files, "PER_FILE", 2)
     workbench.set("auto_sync", False, "tenant")
     for number in range(3):
         workbench.say("invoice.finalized", invoice(f"inv-{number}"))

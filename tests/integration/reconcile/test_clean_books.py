@@ -10,7 +10,7 @@ from sqlalchemy import text
 from services.inbound import resolutions
 from services.inbound.reconcile.period import Period
 from services.outbound import csv_handover
-from services.outbound.csv_handover import Selection
+from services.outbound.csv_files import Selection
 from tests.support.exporting import TENANT, applied, credit_note, invoice, payment, voided
 from tests.support.ledger import company
 from tests.support.reconcile import ReconcileBench, keys
@@ -293,6 +293,17 @@ def test_a_write_off_that_we_enter_matches(books: ReconcileBench) -> None:
     books.bookkeeper("edit", entity="CreditMemo", id=memo["Id"], changes={"Line": [books.line(101)]})
     changed = books.statement()
     assert [item.target for item in changed.listed("unexplained")] == [("CreditMemo", memo["Id"])]
+
+
+def test_a_further_write_off_matches_and_a_repeated_one_counts_once(books: ReconcileBench) -> None:
+    """Each has its own memo; what billing only said again took nothing more off its receivables."""
+    books.set("write_off_item", {"id": "1", "name": "Bad debts"})
+    books.invoice("inv-1", 10000)
+    for amount, day in ((6000, "2026-11-20"), (1000, "2026-11-25"), (1000, "2026-11-25")):
+        written = {"id": "inv-1", "amount": amount, "date": day, "reason": "bankrupt"}
+        books.say("invoice.written_off", {**written, "actor": {"type": "system"}})
+    made = books.clean()
+    assert (made.totals.ours, made.totals.quickbooks, made.counts["matched"]) == (3000, 3000, 5)
 
 
 def test_a_period_cuts_both_books_at_the_same_day(books: ReconcileBench) -> None:
