@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from services.sandbox import faults
 from services.sandbox.fields import Obj, clone
-from services.sandbox.references import CURRENCY_NAMES, resolve
+from services.sandbox.references import home_or_foreign, resolve
 from services.sandbox.store import DELETED, Company, Unit, folded
 from services.sandbox.trees import children, full_name, parent_of
 
@@ -75,7 +75,7 @@ def _name(company: Company, customer: Obj, old: Obj | None) -> None:
     name = name.strip()
     if not name:
         raise faults.required("DisplayName")
-    if any(character in name for character in ":\t\n"):
+    if any(character in name for character in ":\t\n\r"):
         raise faults.invalid_string("DisplayName", "a colon, a tab or a new line cannot stand in a name")
     customer["DisplayName"] = name
     holder = company.names.get(folded(name.removesuffix(DELETED)))
@@ -97,13 +97,11 @@ def _currency(company: Company, customer: Obj, old: Obj | None) -> None:
     given = customer.get("CurrencyRef", {}).get("value")
     before = old["CurrencyRef"]["value"] if old else None
     code = given or before or company.currency
-    if code != company.currency and not company.multicurrency:
-        raise faults.business(f"Multicurrency is not enabled; {code} cannot be used.", element="CurrencyRef")
+    customer["CurrencyRef"] = home_or_foreign(company, code)
     if before not in (None, code) and old is not None and company.by_customer.get(old["Id"]):
         raise faults.business(
             "The currency of a customer with transactions cannot be changed.", element="CurrencyRef"
         )
-    customer["CurrencyRef"] = {"value": code, "name": CURRENCY_NAMES.get(code, code)}
 
 
 def _inactivate(company: Company, customer: Obj) -> None:

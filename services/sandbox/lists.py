@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from services.sandbox import faults
 from services.sandbox.amounts import ZERO
 from services.sandbox.fields import Obj
-from services.sandbox.references import CURRENCY_NAMES, resolve
+from services.sandbox.references import home_or_foreign, resolve
 from services.sandbox.store import DELETED, RECEIVABLE, Unit, folded
 from services.sandbox.trees import children, full_name, parent_of
 
@@ -85,11 +87,7 @@ def _complete(unit: Unit, entity: str, row: Obj, old: Obj | None) -> None:
             raise faults.NotModelled(f"changing an account's type from {before} to {row['AccountType']}")
         row["Classification"] = _CLASSIFICATION.get(row["AccountType"], "Expense")
         code = row.get("CurrencyRef", {}).get("value", company.currency)
-        if code != company.currency and not company.multicurrency:
-            raise faults.business(
-                f"Multicurrency is not enabled; {code} cannot be used.", element="CurrencyRef"
-            )
-        row["CurrencyRef"] = {"value": code, "name": CURRENCY_NAMES.get(code, code)}
+        row["CurrencyRef"] = home_or_foreign(company, code)
         row.setdefault("CurrentBalance", ZERO)
     elif entity == "Term":
         _term(row)
@@ -100,11 +98,15 @@ def _complete(unit: Unit, entity: str, row: Obj, old: Obj | None) -> None:
 def _term(row: Obj) -> None:
     if "DueDays" in row:
         row["Type"] = "STANDARD"
-        if not 0 <= row["DueDays"] <= 999:
+        if not _whole(row["DueDays"], 0, 999):
             raise faults.invalid_number("DueDays", row["DueDays"])
     elif "DayOfMonthDue" in row:
         row["Type"] = "DATE_DRIVEN"
-        if not 1 <= row["DayOfMonthDue"] <= 31:
+        if not _whole(row["DayOfMonthDue"], 1, 31):
             raise faults.invalid_number("DayOfMonthDue", row["DayOfMonthDue"])
     else:
         raise faults.required("DueDays")
+
+
+def _whole(value: Decimal, least: int, most: int) -> bool:
+    return least <= value <= most and value == int(value)

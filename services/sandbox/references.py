@@ -5,7 +5,7 @@ from __future__ import annotations
 from services.sandbox import faults
 from services.sandbox.amounts import ONE
 from services.sandbox.fields import Obj
-from services.sandbox.store import Unit
+from services.sandbox.store import Company, Unit
 
 _WORDS = {"Customer": "Names", "Account": "Accounts"}
 
@@ -39,7 +39,7 @@ def currency(unit: Unit, document: Obj, customer: Obj) -> None:
         raise faults.business(
             f"The transaction's currency {given} is not the customer's currency {own}.", element="CurrencyRef"
         )
-    document["CurrencyRef"] = {"value": own, "name": CURRENCY_NAMES.get(own, own)}
+    document["CurrencyRef"] = {"value": own, "name": CURRENCY_NAMES[own]}
     if not company.multicurrency:
         document.pop("ExchangeRate", None)
         return
@@ -47,6 +47,15 @@ def currency(unit: Unit, document: Obj, customer: Obj) -> None:
         document["ExchangeRate"] = ONE
     elif not document.get("ExchangeRate"):
         document["ExchangeRate"] = company.exchange_rates.get(own, ONE)
+
+
+def home_or_foreign(company: Company, code: str) -> Obj:
+    """A `CurrencyRef` that names and accounts of this company may have."""
+    if code != company.currency and not company.multicurrency:
+        raise faults.business(f"Multicurrency is not enabled; {code} cannot be used.", element="CurrencyRef")
+    if code not in CURRENCY_NAMES:
+        raise faults.NotModelled(f"the currency {code}")
+    return {"value": code, "name": CURRENCY_NAMES[code]}
 
 
 def guard_period(unit: Unit, *dates: str | None) -> None:

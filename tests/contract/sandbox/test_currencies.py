@@ -62,3 +62,11 @@ def test_payment_matches_the_documents_currency(multi: Books, euro_customer: str
     into_euro = payment_body("10.00", DepositToAccountRef={"value": "12"}, **DOLLAR)
     multi.refused("/payment", into_euro, "6000")
     multi.post("/payment", {**body, "Line": [], "DepositToAccountRef": {"value": "12"}})
+
+
+@pytest.mark.parametrize("code", ["XXX", "eur", "CHF"])
+def test_unknown_currencies_are_refused(multi: Books, code: str) -> None:
+    """A currency that the sandbox has no rate for is refused, for names and accounts; never a rate of 1 [ours]."""
+    reference = {"CurrencyRef": {"value": code}}
+    multi.refused("/customer", {"DisplayName": "A", **reference}, "sandbox-not-modelled")
+    multi.refused("/account", {"Name": "A", "AccountType": "Bank", **reference}, "sandbox-not-modelled")

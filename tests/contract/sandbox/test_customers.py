@@ -5,6 +5,8 @@ Source: https://developer.intuit.com/app/developer/qbo/docs/api/accounting/all-e
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 
 from tests.contract.sandbox.books import Books, invoice_body
@@ -48,6 +50,10 @@ def test_inactive_name_may_carry_a_suffix(us: Books) -> None:
         ({}, "2020"),
         ({"DisplayName": "a:b"}, "2040"),
         ({"DisplayName": "a\tb"}, "2040"),
+        ({"DisplayName": "a\rb"}, "2040"),
+        ({"DisplayName": "a", "PreferredDeliveryMethod": "Pigeon"}, "2170"),
+        ({"DisplayName": "a", "NoSuchField": "b"}, "2010"),
+        ({"DisplayName": "a", "CustomerTypeRef": {"value": "1"}}, "sandbox-not-modelled"),
         ({"DisplayName": "x" * 501}, "2050"),
         ({"DisplayName": "a", "GivenName": "x" * 101}, "2050"),
         ({"DisplayName": "a", "PrimaryEmailAddr": {"Address": "nobody"}}, "2210"),
@@ -175,6 +181,7 @@ def test_lists_refuse_doubled_names(us: Books) -> None:
     )
     us.refused("/class", {"Name": "Managed"}, "6240")
     us.refused("/term", {"Name": "Net 1000", "DueDays": 1000}, "2090")
+    us.refused("/term", {"Name": "Half a day", "DueDays": Decimal("1.5")}, "2090")
     us.refused("/term", {"Name": "Nothing"}, "2020")
     us.refused("/paymentmethod", {"Name": "American Express"}, "2050")
     us.refused("/account", {"Name": "Petty cash"}, "2020")
