@@ -114,7 +114,7 @@ def _text(request: ApiRequest) -> str:
 def _read_json(request: ApiRequest) -> None:
     try:
         request.body = decode(_text(request))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         request.unreadable = str(error)
 
 
@@ -132,7 +132,7 @@ def check(request: ApiRequest) -> None:
     if unknown:
         raise faults.NotModelled(f"query parameter {unknown.pop()!r}")
     version = request.parameters.get("minorversion", "75")
-    if not version.isdigit() or int(version) > 75:
+    if not version.isdecimal() or int(version) > 75:
         raise faults.NotModelled(f"minorversion {version!r}; below 75 counts as 75")
     _check_types(request)
     if request.illegal_bytes:
@@ -175,6 +175,8 @@ def _check_types(request: ApiRequest) -> None:
         return
     content, _, options = request.headers.get(b"content-type", b"").decode("latin-1").lower().partition(";")
     content = content.strip()
+    if encoding := request.headers.get(b"content-encoding"):
+        raise faults.NotModelled(f"a body with Content-Encoding {encoding.decode('latin-1')}")
     if "charset=" in options and "utf-8" not in options:
         raise faults.NotModelled(f"a body in another encoding than UTF-8 ({options.strip()})")
     if request.resource == "query":

@@ -5,6 +5,7 @@ Source: https://developer.intuit.com/app/developer/qbo/docs/learn/rest-api-featu
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import Callable
 from typing import Any
@@ -51,6 +52,7 @@ def test_unreadable_bodies_are_refused(us: Books) -> None:
     """A body that is not JSON, or not an object, answers 2010 [D-err]."""
     assert code_of(us.raw("POST", "/invoice", data="{", headers=JSON_TYPE)) == "2010"
     assert code_of(us.raw("POST", "/invoice", data="[]", headers=JSON_TYPE)) == "2010"
+    assert code_of(us.raw("POST", "/invoice", data="[" * 100_000, headers=JSON_TYPE)) == "2010"
     us.refused("/invoice", invoice_body(Line={"Amount": 1}), "2010")
 
 
@@ -65,6 +67,7 @@ def test_unreadable_bodies_are_refused(us: Books) -> None:
         ("/invoice", 400, "500"),
         ("/invoice/999", 400, "610"),
         ("/term/4?minorversion=99", 400, "sandbox-not-modelled"),
+        ("/term/4?minorversion=%C2%B2", 400, "sandbox-not-modelled"),
         ("/term/4?fields=all", 400, "sandbox-not-modelled"),
         ("/term/4/pdf", 400, "sandbox-not-modelled"),
     ],
@@ -298,7 +301,10 @@ def test_illegal_bytes_are_an_unsupported_operation(us: Books) -> None:
 
 
 def test_another_encoding_is_not_read_as_utf8(us: Books) -> None:
-    """A body that says it is not UTF-8 is refused by name, not misread [D-rest]."""
+    """A body that says it is not plain UTF-8 is refused by name, not misread [D-rest]."""
+    packed = {**JSON_TYPE, "Content-Encoding": "gzip"}
+    answer = us.raw("POST", "/customer", data=gzip.compress(b"{}"), headers=packed)
+    assert code_of(answer) == "sandbox-not-modelled"
     kind = "application/json; charset=ISO-8859-1"
     answer = us.raw("POST", "/customer", data='{"DisplayName":"A"}', headers={"Content-Type": kind})
     assert code_of(answer) == "sandbox-not-modelled"
