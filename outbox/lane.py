@@ -19,11 +19,12 @@ import structlog
 
 from messages import CONTENT_TYPE
 from messages.catalog import PREFIX
-from outbox import metrics, store
+from outbox import metrics, republication, store
 from outbox.backlog import DUE, Backlog
 from outbox.frames import Message
 from outbox.publisher import BrokerUnavailable, Receipt
-from outbox.store import Claim, Connection, Event, Schedule, Wanted
+from outbox.republication import Schedule
+from outbox.store import Claim, Connection, Event, Wanted
 
 log = structlog.get_logger()
 
@@ -160,13 +161,13 @@ class Lane(threading.Thread):
         """See to rows whose time has come: forget, leave in the queue, or publish again."""
         connection, settings = self._session(), self._settings
         with connection.transaction():
-            due = store.lock_due(connection, self.due_floor, settings.batch)
+            due = republication.lock_due(connection, self.due_floor, settings.batch)
             settled = set(store.sweep(connection, due.published))
             overdue = [event_id for event_id in due.published if event_id not in settled]
             if overdue and not self._lost_by_queue():
-                store.postpone(connection, overdue, settings.schedule)
+                republication.postpone(connection, overdue, settings.schedule)
                 overdue = []
-            events = store.claim_due(connection, [*overdue, *due.refused], settings.schedule)
+            events = republication.claim_due(connection, [*overdue, *due.refused], settings.schedule)
             receipt = self._publish(events)
             arrived = self._record(events, receipt)
         self._backlog.arrived(settled)
@@ -182,7 +183,7 @@ class Lane(threading.Thread):
     def _lost_by_queue(self) -> bool:
         """Whether the intake queue holds less than what is published and not taken over; a missing one holds none."""
         depth = self._publisher.depth(self._settings.intake_queue)
-        return store.more_under_way_than(self._session(), depth or 0)
+        return republication.more_under_way_than(self._session(), depth or 0)
 
     def _publish(self, events: Sequence[Event]) -> Receipt:
         metrics.UNCONFIRMED.inc(len(events))

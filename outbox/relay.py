@@ -18,7 +18,7 @@ import structlog
 from kombu.entity import Exchange
 from psycopg.conninfo import make_conninfo
 
-from outbox import metrics, store
+from outbox import metrics, republication, store
 from outbox.backlog import Backlog
 from outbox.lane import Lane, Publishes, Settings
 from outbox.publisher import Publisher
@@ -210,7 +210,7 @@ class Scout:
             share = max(1, self._settings.tenant_limit // relays)
             self._backlog.reload(store.under_way(connection), share)
             log.info("relays", count=relays, tenant_limit=share)
-        due, self._due_floor = store.first_due(connection, self._due_floor)
+        due, self._due_floor = republication.first_due(connection, self._due_floor)
         if due:
             for lane in self._lanes:
                 lane.due_floor = self._due_floor

@@ -200,7 +200,7 @@ class Bench:
                 yield what, self._watch.cost()
 
     def _relay(self) -> Iterator[tuple[str, Callable[[], object]]]:
-        from outbox import store
+        from outbox import republication, store
         from services.database.statement import driver
 
         def session(work: Callable[[Any], object]) -> Callable[[], object]:
@@ -223,7 +223,7 @@ class Bench:
         yield "relay: notice 20,000 new", session(lambda one: store.discover(one, store.Seen()))
         yield "relay: claim 1,000", session(claim)
         yield "relay: forget what arrived", session(lambda one: store.sweep(one, under_way))
-        yield "relay: anything due again", session(lambda one: store.first_due(one, "-infinity"))
+        yield "relay: anything due again", session(lambda one: republication.first_due(one, "-infinity"))
 
     def _document(self) -> Iterator[tuple[str, Callable[[], object]]]:
         """One invoice from commit to link."""

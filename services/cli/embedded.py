@@ -15,7 +15,7 @@ import structlog
 from outbox import recovery
 from outbox.lane import Settings
 from outbox.relay import Relay
-from outbox.store import Schedule
+from outbox.republication import Schedule
 from services.cli import parts, wiring
 from services.cli.jobs import errands, jobs
 from services.configuration import Configuration

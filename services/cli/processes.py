@@ -36,7 +36,7 @@ def relay(port: Port = None) -> None:
     """
     from outbox.lane import Settings
     from outbox.relay import Relay
-    from outbox.store import Schedule
+    from outbox.republication import Schedule
     from services.cli import wiring
     from services.database import to_driver_url
 

@@ -18,7 +18,7 @@ from messages.commands import Command, encode
 from outbox.lane import Settings
 from outbox.publisher import Publisher
 from outbox.relay import Relay
-from outbox.store import Schedule
+from outbox.republication import Schedule
 from services.cli.chaos.proxy import Proxy
 from services.database import Database
 from services.exceptions import letters

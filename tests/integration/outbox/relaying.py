@@ -14,7 +14,7 @@ import pika.exceptions
 
 from outbox.lane import Settings
 from outbox.relay import Relay
-from outbox.store import Schedule
+from outbox.republication import Schedule
 from tests.integration.outbox.events import VOIDED, Session, billing_system, emit
 from tests.support import eventually
 
