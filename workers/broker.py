@@ -97,7 +97,10 @@ class FleetBroker(dramatiq.Broker):
         )
 
     def emit_before(self, signal: str, *args: Any, **kwargs: Any) -> None:
-        """Call the hooks. A failure stops an actor that was about to run, or an ack that was about to be sent."""
+        """Call the hooks. A failure stops an actor that was about to run, or an ack that was about to be sent.
+
+        Raises `HookFailed` in the first case; in the second the delivery is requeued.
+        """
         for middleware in self.middleware:
             try:
                 getattr(middleware, f"before_{signal}")(self, *args, **kwargs)

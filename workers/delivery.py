@@ -58,7 +58,7 @@ class Session(Protocol):
     closed: bool  # its tags mean nothing any more
 
     def receive(self, seconds: float) -> Arrival | None:
-        """Wait for the next message, at most so long or until `wake`."""
+        """Wait for the next message, at most so long or until `wake`; None when none came."""
 
     def ack(self, tag: int) -> None:
         """It is done."""

@@ -75,7 +75,10 @@ def install() -> None:
 
 
 def epmd() -> str:
-    """Erlang's port mapper: on PATH, or next to the Erlang runtime that `erl` starts."""
+    """Erlang's port mapper: on PATH, or next to the Erlang runtime that `erl` starts.
+
+    Raises `NotInstalledError` when it is in neither place.
+    """
     if (found := shutil.which("epmd")) is not None:
         return found
     runtime = Path(shutil.which("erl") or "/usr/bin/erl").resolve().parents[1]

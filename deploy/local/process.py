@@ -38,7 +38,8 @@ def free_port() -> int:
     """A TCP port nobody listens on at 127.0.0.1, below the range the kernel gives to outgoing connections.
 
     A port from that range (what binding to port 0 yields) may be taken by any client between a crash and the
-    restart, and a client that keeps dialling a dead port of that range can, by chance, connect to itself.
+    restart, and a client that keeps dialling a dead port of that range can, by chance, connect to itself. Raises
+    `StartError` when none is found.
     """
     try:
         lowest_ephemeral = int(_EPHEMERAL_RANGE.read_text().split()[0])
@@ -201,7 +202,10 @@ def environment_of(pid: int) -> dict[str, str]:
 
 
 def end(pid: int, sign: signal.Signals, timeout: float) -> None:
-    """Send `sign`, wait until the process is gone, and after `timeout` seconds kill it."""
+    """Send `sign`, wait until the process is gone, and after `timeout` seconds kill it.
+
+    Raises `RuntimeError` when it outlives SIGKILL by as many seconds.
+    """
     for attempt in (sign, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, attempt)

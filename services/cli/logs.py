@@ -8,6 +8,8 @@ from typing import Literal, TextIO, cast
 
 import structlog
 
+from services import refusals
+
 
 class _StandardError:
     """Standard error as it is when a line is written; whoever redirects it later is obeyed."""
@@ -22,10 +24,14 @@ class _StandardError:
 
 
 def configure(log_format: Literal["json", "console"], level: str) -> None:
-    """Set up structlog for this process, on standard error."""
+    """Set up structlog for this process, on standard error. Raises `ValueError` for a level that does not exist."""
     number = logging.getLevelNamesMapping().get(level.upper())
     if number is None:
-        raise ValueError(f"ALGASYNC_LOG_LEVEL: {level!r} is no level; use debug, info, warning or error")
+        raise refusals.invalid(
+            "ALGASYNC_LOG_LEVEL",
+            f"{level!r} is no level; use debug, info, warning or error",
+            code="invalid_setting",
+        )
     renderer = (
         structlog.processors.JSONRenderer()
         if log_format == "json"

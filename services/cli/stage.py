@@ -46,7 +46,7 @@ class Stage:
     tenants: dict[str, Tenant]
 
     def recover(self) -> None:
-        """What an operator types after the broker has lost its disk."""
+        """What an operator types after the broker has lost its disk. Raises `StartError` when it fails."""
         done = subprocess.run(
             [sys.executable, "-m", "services.cli", "recover", "--json"],
             env=self.crew.environment,

@@ -56,7 +56,10 @@ class Vault:
             ) from None
 
     def renew(self, encrypted: bytes) -> bytes:
-        """Encrypt a stored secret again, with the newest key; for the day an old key shall go."""
+        """Encrypt a stored secret again, with the newest key; for the day an old key shall go.
+
+        Raises `VaultError` when no key opens it.
+        """
         try:
             return self._fernet.rotate(bytes(encrypted))
         except InvalidToken:

@@ -41,7 +41,7 @@ class Role(StrEnum):
 
 
 def to_driver_url(url: str) -> str:
-    """`postgresql://...` as people write it, as SQLAlchemy wants it for psycopg 3."""
+    """`postgresql://...` as people write it, as SQLAlchemy wants it for psycopg 3. Raises `ValueError` for others."""
     scheme, _, rest = url.partition("://")
     if scheme not in {"postgresql", "postgres", "postgresql+psycopg"}:
         raise ValueError(f"DATABASE_URL must start with postgresql://, not {scheme}://")

@@ -116,7 +116,8 @@ def go_live(
     """Settle what waits as decided, set the cutover, switch automatic sync on, finish the run; how many were handled.
 
     What is marked as handled is marked before anything is switched, so that nothing of it is exported in between, and
-    a process that dies there leaves the run open. `auto_sync` False leaves the switch as it is.
+    a process that dies there leaves the run open. `auto_sync` False leaves the switch as it is. Raises `Refusal` while
+    payments are still being brought over.
     """
     if decision not in ("export", "handled"):
         raise invalid("waiting", f"say what happens to what waits: export or handled, not {decision!r}")

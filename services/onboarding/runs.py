@@ -102,7 +102,7 @@ _MARK = text("UPDATE onboarding_action SET state = :state WHERE action_id = ANY 
 
 
 def start(connection: Connection, tenant: str, company_id: UUID, actor: str) -> Run:
-    """Take the company's open run up, or open one."""
+    """Take the company's open run up, or open one. Raises `Refusal` when the tenant has no such company."""
     values = {"run": UUID(str(uuid_utils.uuid7())), "tenant": tenant, "company": company_id, "actor": actor}
     row = connection.execute(_START, values).one_or_none()
     if row is not None:
@@ -115,7 +115,7 @@ def start(connection: Connection, tenant: str, company_id: UUID, actor: str) -> 
 
 
 def get(connection: Connection, run_id: UUID) -> Run:
-    """A run, locked against another undo or finish of it."""
+    """A run, locked against another undo or finish of it. Raises `Refusal` when there is none."""
     row = connection.execute(_GET, {"run": run_id}).one_or_none()
     if row is None:
         raise missing(

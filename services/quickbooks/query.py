@@ -1,7 +1,7 @@
 """The query language: built from parts, so that no client's name can break out of its quotes.
 
 Only what QuickBooks offers can be built: `= < > <= >= IN LIKE` joined by AND, over one entity. There is no
-OR, no NOT, no join.
+OR, no NOT, no join: whatever else is asked for raises `InvalidCall`.
 https://developer.intuit.com/app/developer/qbo/docs/learn/explore-the-quickbooks-online-api/data-queries
 """
 

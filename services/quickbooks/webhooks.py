@@ -77,7 +77,10 @@ class Notification:
 
 
 def verified(raw: bytes, signature: str | None, verifier_token: str) -> bool:
-    """Tell whether Intuit signed these very bytes: the header `intuit-signature` against the verifier token."""
+    """Tell whether Intuit signed these very bytes: the header `intuit-signature` against the verifier token.
+
+    Raises `ValueError` for an empty token, under which everybody could sign.
+    """
     if not verifier_token:
         raise ValueError("verifier_token: it is empty, so every signature could be forged")
     digest = hmac.new(verifier_token.encode(), raw, hashlib.sha256).digest()
