@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, Literal, get_args
 from uuid import UUID
 
 from sqlalchemy import Connection, text
@@ -20,18 +20,18 @@ from services.onboarding import choices
 from services.onboarding.assigning import Wanted
 from services.refusals import invalid
 
-POINTING = frozenset(
-    {
-        "deposit_account",
-        "deposit_accounts",
-        "default_class",
-        "default_department",
-        "write_off_item",
-        "refund_account",
-        "receivables_account",
-    }
-)
+Pointing = Literal[
+    "deposit_account",
+    "deposit_accounts",
+    "default_class",
+    "default_department",
+    "write_off_item",
+    "refund_account",
+    "receivables_account",
+]
 """Settings whose values are rows of the company's lists."""
+
+POINTING: Final = frozenset(get_args(Pointing))
 
 _COMPANY = text("SELECT name, home_currency, preferences FROM company WHERE company_id = :company")
 _OF_CLIENT = text(

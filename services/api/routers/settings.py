@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
@@ -21,6 +21,7 @@ from services.mapping import settings
 from services.mapping.settings import OPERATOR_ONLY, Scope, Settings
 from services.onboarding import choices, company_settings
 from services.onboarding.assigning import Wanted
+from services.onboarding.company_settings import Pointing
 from services.refusals import forbidden, invalid, missing
 
 router = APIRouter(prefix="/v1/settings", tags=["Settings"])
@@ -81,15 +82,7 @@ class ChoicesTold(BaseModel):
 class ChoiceQuery(Given):
     """Choices of which setting."""
 
-    name: Literal[
-        "deposit_account",
-        "deposit_accounts",
-        "default_class",
-        "default_department",
-        "write_off_item",
-        "refund_account",
-        "receivables_account",
-    ]
+    name: Pointing
     realm_id: str | None = Field(default=None, description="The company; the tenant's default when left out.")
     refresh: bool = Field(default=False, description="Ask QuickBooks even if the list is recent.")
 
