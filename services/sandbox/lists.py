@@ -7,7 +7,7 @@ from decimal import Decimal
 from services.sandbox import faults
 from services.sandbox.amounts import ZERO
 from services.sandbox.fields import Obj
-from services.sandbox.references import home_or_foreign, resolve
+from services.sandbox.references import home_or_foreign, rename, resolve
 from services.sandbox.store import DELETED, RECEIVABLE, Unit, folded
 from services.sandbox.trees import children, full_name, parent_of
 
@@ -53,13 +53,18 @@ def save(unit: Unit, entity: str, row: Obj, old: Obj | None) -> Obj:
         row["Name"] += DELETED  # seen live: an inactive account's name carries the word
         row["FullyQualifiedName"] += DELETED
     unit.put(entity, row)
-    if old is not None and old.get("FullyQualifiedName") != row.get("FullyQualifiedName"):
+    if old is not None and (old.get("FullyQualifiedName") or old["Name"]) != (
+        row.get("FullyQualifiedName") or row["Name"]
+    ):
         _spread_name(unit, entity, row)
     return row
 
 
 def _spread_name(unit: Unit, entity: str, row: Obj) -> None:
-    """A new name or place shows in the names of the rows below."""
+    """A new name or place shows in references, and in the names of the rows below."""
+    rename(unit, entity, row)
+    if entity not in TREES:
+        return
     above = {"value": row["Id"], "name": row["FullyQualifiedName"]}
     for child in children(unit.company, entity, row["Id"]):
         renamed = {**child, "ParentRef": above, "FullyQualifiedName": full_name(row, child["Name"])}

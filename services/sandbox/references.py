@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from services.sandbox import faults
 from services.sandbox.amounts import ONE
+from services.sandbox.entities import ENTITIES
 from services.sandbox.fields import Obj
 from services.sandbox.store import Company, Unit
 
+_ELEMENTS = {
+    "Item": ("ItemRef",),
+    "Account": (
+        "AccountRef",
+        "DepositToAccountRef",
+        "DiscountAccountRef",
+        "ExpenseAccountRef",
+        "IncomeAccountRef",
+        "ItemAccountRef",
+    ),
+    "Class": ("ClassRef",),
+    "Department": ("DepartmentRef",),
+    "Term": ("SalesTermRef",),
+    "PaymentMethod": ("PaymentMethodRef",),
+}
 _WORDS = {"Customer": "Names", "Account": "Accounts"}
 
 
@@ -23,6 +41,33 @@ def resolve(unit: Unit, holder: Obj, element: str, entity: str, *, named: bool =
     if named:
         reference["name"] = target.get("FullyQualifiedName") or target.get("DisplayName") or target["Name"]
     return target
+
+
+def rename(unit: Unit, entity: str, row: Obj) -> None:
+    """Write a row's new name into every reference that shows it; nobody's SyncToken moves."""
+    reference = {"value": row["Id"], "name": row.get("FullyQualifiedName") or row["Name"]}
+    for holder in (name for name, kind in ENTITIES.items() if kind.kind == "transaction" or name == "Item"):
+        for body in unit.company.all(holder):
+            shown = unit.get(holder, body["Id"]) or body
+            renamed = _renamed(shown, _ELEMENTS[entity], reference)
+            if renamed is not shown:
+                unit.relabel(holder, renamed)
+
+
+def _renamed(value: Any, elements: tuple[str, ...], reference: Obj) -> Any:
+    """The same value, or a copy in which the named references to `reference` carry its name."""
+    if isinstance(value, list):
+        rows = [_renamed(row, elements, reference) for row in value]
+        return rows if any(new is not old for new, old in zip(rows, value, strict=True)) else value
+    if not isinstance(value, dict):
+        return value
+    changed = {}
+    for name, part in value.items():
+        if name in elements and "name" in part and part["value"] == reference["value"]:
+            changed[name] = reference
+        elif (new := _renamed(part, elements, reference)) is not part:
+            changed[name] = new
+    return {**value, **changed} if changed else value
 
 
 def currency(unit: Unit, document: Obj, customer: Obj) -> None:

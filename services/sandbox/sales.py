@@ -13,6 +13,7 @@ from services.sandbox.store import Company, Unit
 
 MAX_LINES = 10_000
 MAX_TAXABLE_LINES = 750
+MAX_NOTE = 4000
 
 
 def compose(unit: Unit, entity: str, document: Obj, old: Obj | None, *, allow_duplicate: bool) -> Obj:
@@ -216,4 +217,4 @@ def voided_note(document: Obj) -> str:
     note = str(document.get("PrivateNote", ""))
     if note.startswith("Voided"):
         return note
-    return f"Voided - {note}" if note else "Voided"
+    return f"Voided - {note}"[:MAX_NOTE] if note else "Voided"

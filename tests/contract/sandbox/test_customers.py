@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 
-from tests.contract.sandbox.books import Books, invoice_body
+from tests.contract.sandbox.books import Books, invoice_body, sales_line
 
 
 def test_name_is_taken_once(us: Books) -> None:
@@ -136,6 +136,29 @@ def test_renaming_shows_everywhere(us: Books) -> None:
     shown = us.read("Invoice", invoice["Id"])
     assert (shown["CustomerRef"]["name"], shown["SyncToken"]) == ("Amy's Birds", "0")
     assert us.read("Customer", branch["Id"])["FullyQualifiedName"] == "Amy's Birds:Branch"
+
+
+def test_new_names_of_lists_show_on_documents(us: Books) -> None:
+    """Items, classes, terms, accounts show a new name wherever they are named, SyncTokens stay [D-rest, seen]."""
+    line = {"ItemRef": {"value": "2"}, "ClassRef": {"value": "1"}}
+    invoice = us.invoice(Line=[sales_line("9.00", **line)], SalesTermRef={"value": "4"})
+    item = us.read("Item", "2")
+    names = {
+        "Item": ("2", "Time"),
+        "Class": ("1", "Care"),
+        "Term": ("4", "Month"),
+        "Account": ("1", "Income"),
+    }
+    for entity, (key, name) in names.items():
+        edit = {"Id": key, "SyncToken": us.read(entity, key)["SyncToken"], "sparse": True, "Name": name}
+        us.post(f"/{entity.lower()}", edit)
+    shown = us.read("Invoice", invoice["Id"])
+    detail = shown["Line"][0]["SalesItemLineDetail"]
+    seen = [detail[name]["name"] for name in ("ItemRef", "ClassRef", "ItemAccountRef")]
+    assert [*seen, shown["SalesTermRef"]["name"]] == ["Time", "Care", "Income", "Month"]
+    assert us.read("Item", "2")["IncomeAccountRef"]["name"] == "Income"
+    assert (shown["SyncToken"], us.read("Item", "3")["SyncToken"]) == ("0", "0")
+    assert us.read("Item", "2")["SyncToken"] == str(int(item["SyncToken"]) + 1)
 
 
 def test_customer_with_balance_stays_active(us: Books) -> None:

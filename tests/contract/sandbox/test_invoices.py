@@ -200,6 +200,14 @@ def test_stale_sync_token_is_refused(us: Books) -> None:
     us.refused("/invoice", {"Id": invoice["Id"], "sparse": True}, "2020")
 
 
+def test_voided_note_stays_within_its_length(us: Books) -> None:
+    """Voiding an invoice with the longest note leaves one that may be sent back [D-inv]."""
+    invoice = us.invoice(PrivateNote="x" * 4000)
+    voided = us.post("/invoice", {"Id": invoice["Id"], "SyncToken": "0"}, operation="void")["Invoice"]
+    assert (len(voided["PrivateNote"]), voided["PrivateNote"][:6]) == (4000, "Voided")
+    us.post("/invoice", voided)
+
+
 def test_void_empties_the_invoice(us: Books) -> None:
     """Voided: live object, totals and lines at zero, PrivateNote begins with Voided, SyncToken moved on.
 
