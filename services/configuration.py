@@ -11,8 +11,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from services import refusals
 
 
 class Configuration(BaseSettings):
@@ -61,7 +63,9 @@ class Configuration(BaseSettings):
     call_seconds: float = Field(
         default=30.0, gt=0, description="Time for QuickBooks to answer; must be below the lease."
     )
-    lease_seconds: float = Field(default=60.0, gt=1, description="How long a worker may hold an operation.")
+    lease_seconds: float = Field(
+        default=60.0, gt=1, validate_default=True, description="How long a worker may hold an operation."
+    )
     unknown_outcome_hours: float = Field(
         default=12.0,
         gt=0,
@@ -93,6 +97,17 @@ class Configuration(BaseSettings):
     def _split_keys(cls, value: object) -> object:
         return [part for part in value.split(",") if part] if isinstance(value, str) else value
 
+    @field_validator("lease_seconds")
+    @classmethod
+    def _outlives_a_call(cls, value: float, info: ValidationInfo) -> float:
+        call = info.data.get("call_seconds", 0.0)
+        if value <= call:
+            raise ValueError(
+                f"a lease of {value:g} s must be longer than a call may take"
+                f" (ALGASYNC_CALL_SECONDS, {call:g} s); raise the lease, or shorten the call"
+            )
+        return value
+
     @field_validator("database_url")
     @classmethod
     def _is_postgresql(cls, value: str) -> str:
@@ -114,11 +129,13 @@ def configuration() -> Configuration:
 
     With `ALGASYNC_SECRETS_DIR` set, a file of that folder named like a variable (`DATABASE_URL`,
     `ALGASYNC_SECRET_KEYS`) gives its value unless the variable itself is set: secrets then stand in no environment,
-    where `docker inspect` and crash reports would show them. Raises `ValueError` when there is no such folder.
+    where `docker inspect` and crash reports would show them. Raises `Refusal` when there is no such folder.
     """
     folder = os.environ.get("ALGASYNC_SECRETS_DIR")
     if folder and not Path(folder).is_dir():
-        raise ValueError(
-            f"ALGASYNC_SECRETS_DIR: there is no folder {folder}; mount the secrets there, or unset it"
+        raise refusals.invalid(
+            "ALGASYNC_SECRETS_DIR",
+            f"there is no folder {folder}; mount the secrets there, or unset it",
+            code="invalid_setting",
         )
     return Configuration(_secrets_dir=folder or None)

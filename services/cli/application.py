@@ -10,6 +10,7 @@ from importlib import metadata
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from services.cli import (
     benches,
@@ -38,7 +39,7 @@ from services.cli import (
     top,
 )
 from services.cli.chaos import command as chaos
-from services.cli.console import FAILED, fail
+from services.cli.console import FAILED, USAGE, Told, fail, mode
 from services.cli.demo import command
 from services.cli.errors import in_words
 
@@ -115,11 +116,25 @@ app.command("chaos")(chaos.chaos)
 def run() -> None:
     """Run the command of this process; every foreseeable error ends as a sentence and an exit code."""
     try:
-        app()
+        if "--json" not in sys.argv:
+            app()
+        code = app(standalone_mode=False)
+    except TyperException as error:  # input that no command has seen yet
+        mode.json = True
+        fail(_misread(error))
+        sys.exit(USAGE)
+    except typer.Abort:
+        sys.exit(FAILED)
     except Exception as error:
         told = in_words(error)
         if told is None:
             raise
         fail(told)
         sys.exit(told.exit_code)
-    sys.exit(FAILED)  # never reached: Typer always exits
+    sys.exit(code or 0)
+
+
+def _misread(error: TyperException) -> Told:
+    parameter = getattr(error, "param", None)
+    field = parameter.opts[0] if parameter is not None else getattr(error, "option_name", "")
+    return Told(error.format_message(), code="usage", field=field, exit_code=USAGE)

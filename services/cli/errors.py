@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 from services.cli.console import FAILED, UNREACHABLE, USAGE, Told
 
 _PREFIXES = {"MailSettings": "ALGASYNC_SMTP", "Outgoing": "ALGASYNC_WEBHOOK"}
@@ -12,7 +14,7 @@ def in_words(error: Exception) -> Told | None:
     """What to tell; None for a mistake of ours, which deserves its traceback."""
     if isinstance(error, Told):
         return error
-    return _of_rooms(error) or _of_servers(error)
+    return _of_rooms(error) or _of_servers(error) or _of_machine(error)
 
 
 def _of_rooms(error: Exception) -> Told | None:
@@ -109,6 +111,24 @@ def _of_servers(error: Exception) -> Told | None:
         )
     if isinstance(error, (NotRunningError, StartError)):
         return Told(str(error), code="server_down", exit_code=UNREACHABLE)
+    return None
+
+
+def _of_machine(error: Exception) -> Told | None:
+    """A port or a file that cannot be had."""
+    if not isinstance(error, OSError):
+        return None
+    if error.errno == errno.EADDRINUSE:
+        return Told(
+            "the port is taken by another process; name a free one, or 0 for any",
+            code="port_taken",
+            field="port",
+            exit_code=USAGE,
+        )
+    if error.filename is not None:
+        return Told(
+            f"{error.filename} cannot be used: {error.strerror}", code="file_unusable", exit_code=USAGE
+        )
     return None
 
 

@@ -83,6 +83,13 @@ def list_(
     from services.cli import wiring
     from services.exceptions import exceptions, export
 
+    if csv and json:
+        raise console.Told(
+            "CSV or JSON, not both; leave one out",
+            code="invalid_value",
+            field="--csv",
+            exit_code=console.USAGE,
+        )
     with wiring.transaction(tenant) as connection:
         filters = exceptions.Filters(
             tenant=tenant,

@@ -22,10 +22,17 @@ if TYPE_CHECKING:
     from services.configuration import Configuration
     from workers.topology import QueueName
 
-Threads = Annotated[int | None, typer.Option(help="Threads; the setting ALGASYNC_WORKER_THREADS by default.")]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, max=64, help="Threads; the setting ALGASYNC_WORKER_THREADS by default."),
+]
 Port = Annotated[
     int | None,
-    typer.Option(help="Port of /healthz, /readyz and /metrics; the setting ALGASYNC_HEALTH_PORT by default."),
+    typer.Option(
+        min=0,
+        max=65535,
+        help="Port of /healthz, /readyz and /metrics; the setting ALGASYNC_HEALTH_PORT by default.",
+    ),
 ]
 
 
@@ -166,8 +173,12 @@ def api() -> None:
 
 
 def sandbox(
-    port: Annotated[int, typer.Option(help="Port that stands for Intuit; 0 takes a free one.")] = 0,
-    control_port: Annotated[int, typer.Option(help="Port of the bookkeeper and the bad day.")] = 0,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port that stands for Intuit; 0 takes a free one.")
+    ] = 0,
+    control_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the bookkeeper and the bad day.")
+    ] = 0,
     state: Annotated[Path | None, typer.Option(help="File that keeps the books over a restart.")] = None,
     host: Annotated[
         str, typer.Option(help="Where it listens. Its control port lets anyone change the books.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 import typer
 
-from services.cli.application import app
+from services.cli import console
+from services.cli.application import app, run
 
 
 def leaves(command: Any, path: tuple[str, ...] = ("algasync",)) -> Iterator[tuple[str, Any]]:
@@ -55,6 +57,44 @@ def test_the_commands_of_the_design_exist() -> None:
     }
     expected = {f"algasync {group}{name}" for group, names in groups.items() for name in names.split()}
     assert expected <= set(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("written", "field"),
+    [
+        ("dead-letters list --since yesterday", "--since"),
+        ("dead-letters list --limit 0", "--limit"),
+        ("keys create --tenant t", "--name"),
+        ("mappings set item --tenant t", "ours"),
+        ("doctor --nope", "--nope"),
+        ("nope", ""),
+        ("exceptions list --csv", "--csv"),
+    ],
+)
+def test_input_that_is_misread_is_json_too(
+    written: str, field: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With --json a program gets one object on standard output, whatever was wrong with its input; exit code 2."""
+    monkeypatch.setattr(sys, "argv", ["algasync", *written.split(), "--json"])
+    monkeypatch.setattr(console.mode, "json", False)
+    with pytest.raises(SystemExit) as ended:
+        run()
+    assert ended.value.code == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["field"] == field
+    assert error["message"]
+
+
+@pytest.mark.parametrize("written", ["relay --port 99999", "workers --threads 0", "sandbox --port -1"])
+def test_a_process_refuses_what_cannot_be(
+    written: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A port or a number of threads that cannot be is named before anything starts; exit code 2."""
+    monkeypatch.setattr(sys, "argv", ["algasync", *written.split()])
+    with pytest.raises(SystemExit) as ended:
+        run()
+    assert ended.value.code == 2
+    assert written.split()[1] in capsys.readouterr().err
 
 
 def test_help_needs_none_of_the_heavy_rooms() -> None:

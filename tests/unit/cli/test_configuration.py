@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from services.configuration import Configuration, configuration
+from services.refusals import Refusal
 
 FILES = {
     "DATABASE_URL": "postgresql://u:p@db/x\n",
@@ -50,5 +51,6 @@ def test_the_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_missing_folder_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A mount that failed stops the process with the setting's name; it does not fall back to embedded servers."""
     monkeypatch.setenv("ALGASYNC_SECRETS_DIR", str(tmp_path / "gone"))
-    with pytest.raises(ValueError, match=r"ALGASYNC_SECRETS_DIR: there is no folder .*gone"):
+    with pytest.raises(Refusal, match=r"there is no folder .*gone") as refused:
         read()
+    assert refused.value.field == "ALGASYNC_SECRETS_DIR"

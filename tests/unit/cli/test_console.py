@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID
 
 import pytest
@@ -115,12 +117,28 @@ def test_a_wrong_setting_is_named_as_the_environment_knows_it() -> None:
     for values, variable in (
         ({"BROKER_URL": "http://x"}, "BROKER_URL"),
         ({"api_port": 99999}, "ALGASYNC_API_PORT"),
+        ({"call_seconds": 90}, "ALGASYNC_LEASE_SECONDS"),  # a call would outlive the default lease
     ):
         with pytest.raises(ValueError, match="validation error") as refused:
             Configuration(**values)
         told = in_words(refused.value)
         assert told is not None
         assert (told.field, told.exit_code) == (variable, USAGE)
+
+
+def test_a_taken_port_and_an_unusable_file_are_sentences(tmp_path: Path) -> None:
+    """A port that another process has, and a folder that cannot be made, are wrong input and no mistake of ours."""
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError, match="in use") as refused:
+        socket.create_server(taken.getsockname())
+    told = in_words(refused.value)
+    assert told is not None
+    assert (told.code, told.exit_code) == ("port_taken", USAGE)
+    with pytest.raises(FileNotFoundError) as refused:
+        (tmp_path / "nothing" / "books").touch()
+    told = in_words(refused.value)
+    assert told is not None
+    assert (told.code, told.exit_code) == ("file_unusable", USAGE)
+    assert str(tmp_path / "nothing" / "books") in told.sentence
 
 
 def test_a_mistake_of_ours_keeps_its_traceback() -> None:

@@ -9,6 +9,7 @@ import pytest
 import structlog
 
 from services.cli import logs
+from services.refusals import Refusal
 
 
 def test_a_logger_outlives_a_redirection() -> None:
@@ -27,8 +28,9 @@ def test_a_logger_outlives_a_redirection() -> None:
 
 def test_an_unknown_level_is_named() -> None:
     """Bad input names the setting and the fix."""
-    with pytest.raises(ValueError, match="ALGASYNC_LOG_LEVEL: 'loud' is no level"):
+    with pytest.raises(Refusal, match="'loud' is no level") as refused:
         logs.configure("json", "loud")
+    assert refused.value.field == "ALGASYNC_LOG_LEVEL"
 
 
 def test_a_logger_obeys_later_settings(capsys: pytest.CaptureFixture[str]) -> None:
