@@ -17,7 +17,7 @@ from services.inbound.retention import Retention as InboundRetention
 from services.ledger.retention import Retention
 from services.ledger.sweep import Sweep
 from services.onboarding import payments
-from services.outbound import closed_books, long_waits
+from services.outbound import closed_books, early_recipes, long_waits
 from services.psa import deliveries
 from workers.scheduler import Errand, Job
 
@@ -51,6 +51,7 @@ def jobs(parts: Parts) -> list[Job]:
         Job("inbound_retention", RETENTION, InboundRetention().forget),
         Job("statements_retention", RETENTION, statements.forget),
         Job("long_waits_reported", RETENTION, long_waits.report),
+        Job("early_recipes_told", UPKEEP, early_recipes.report),
         Job("ledger_retention", RETENTION, Retention().forget),
         Job("api_outcomes_retention", RETENTION, outcomes.forget),
         Job("api_tokens_retention", RETENTION, tokens.forget),

@@ -62,7 +62,7 @@ TYPES: Final = (
     Type(
         "accounting_sync_waiting",
         "a document",
-        "Something has waited for more than a week for what has not come.",
+        "Something waits behind other trouble, or has waited for more than a week for what has not come.",
         "what it waits for comes, or the step is not wanted any more",
     ),
     Type(

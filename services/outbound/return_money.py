@@ -66,7 +66,7 @@ class ReturnMoney(OutboundHandler):
         paid = dossiers.one(connection, operation.tenant_id, *_payment(operation))
         books = books_.load(connection, operation.company_id, paid.document.client_id or "")
         bank, receivables = books.reference("refund_account"), books.reference("receivables_account")
-        if books.settings.get("refunds") != "expense" or bank is None or receivables is None:
+        if not _posted(books) or bank is None or receivables is None:
             return unsupported.by_hand(
                 connection, operation, f"Or set {SETTINGS} for the company, and retry."
             )
@@ -111,6 +111,12 @@ class ReturnMoney(OutboundHandler):
             return Send(calls.create("Purchase", wire | in_currency, requestid=requestid))
         lines = allocations.lines(allocations.added(freed, {target: amount}))
         return Send(calls.update_full("Payment", {**current, "Line": lines}, requestid=requestid))
+
+    def recipe(self, connection: Connection, operation: Operation) -> Problem | None:
+        """What a person does, where the company does not have it posted."""
+        assert operation.company_id is not None
+        books = books_.load(connection, operation.company_id, "")
+        return None if _posted(books) else unsupported.by_hand(connection, operation).problem
 
     @staticmethod
     def _expense(
@@ -202,6 +208,12 @@ class ReturnMoney(OutboundHandler):
                     return Found(reply=as_answer(operation, reply, raw))
                 return Found(problem=troubles.altered(operation, "Purchase", raw, asked), altered=True)
         return Found()
+
+
+def _posted(books: Books) -> bool:
+    """Whether the company wants it posted by us, and all that takes is set."""
+    accounts = ("refund_account", "receivables_account")
+    return books.settings.get("refunds") == "expense" and all(books.reference(one) for one in accounts)
 
 
 class _Money:

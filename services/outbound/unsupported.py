@@ -89,6 +89,10 @@ class Unsupported(OutboundHandler):
         """Fail at once, with what a person does instead."""
         return by_hand(connection, operation)
 
+    def recipe(self, connection: Connection, operation: Operation) -> Problem:
+        """What a person does instead."""
+        return by_hand(connection, operation).problem
+
     def settle(self, connection: Connection, operation: Operation, reply: Reply) -> Settled:
         """Never reached: nothing is sent."""
         self._unreachable()

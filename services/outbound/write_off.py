@@ -113,6 +113,13 @@ class WriteOff(ExportForm):
         wire = applications.of_zero(common["CustomerRef"]["value"], dated, amounts, in_currency, note)
         return Send(calls.create("Payment", wire, requestid=requestid))
 
+    def recipe(self, connection: Connection, operation: Operation) -> Problem | None:
+        """What a person does, where the company has no item for it."""
+        assert operation.company_id is not None
+        books = books_.load(connection, operation.company_id, "")
+        ours = books.reference("write_off_item") is not None and books.in_us
+        return None if ours else unsupported.by_hand(connection, operation).problem
+
     def settle(self, connection: Connection, operation: Operation, reply: Reply) -> Settled:
         """Link the credit memo, and go on to apply it; link the application, and tell billing."""
         assert operation.company_id is not None
