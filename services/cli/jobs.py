@@ -51,7 +51,7 @@ def jobs(parts: Parts) -> list[Job]:
         Job("inbound_retention", RETENTION, InboundRetention().forget),
         Job("statements_retention", RETENTION, statements.forget),
         Job("long_waits_reported", RETENTION, long_waits.report),
-        Job("early_recipes_told", UPKEEP, early_recipes.report),
+        Job("early_recipes_told", GATHER, early_recipes.report),
         Job("ledger_retention", RETENTION, Retention().forget),
         Job("api_outcomes_retention", RETENTION, outcomes.forget),
         Job("api_tokens_retention", RETENTION, tokens.forget),

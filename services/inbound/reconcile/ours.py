@@ -99,6 +99,7 @@ _BY_HAND = text(
          LEFT JOIN link i ON o.kind = 'write_off' AND i.company_id = :company AND i.kind = 'invoice'
                          AND i.document_id = o.document_id
         WHERE o.tenant_id = :tenant AND o.kind IN ('unsupported', 'write_off')
+          AND o.reason_code IS DISTINCT FROM 'written_off_already'
           AND (o.company_id = :company OR o.company_id IS NULL AND :is_default)
         ORDER BY o.created_at, o.operation_id"""
 )
