@@ -88,7 +88,7 @@ def create_app(context: Context) -> FastAPI:
     )
     app.state.context = context
     app.add_middleware(Requests)
-    problems.install(app)
+    problems.install(app, [route for module in _ROUTERS for route in module.router.routes])
     for module in _ROUTERS:
         app.include_router(module.router)
     generate = app.openapi

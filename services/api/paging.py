@@ -41,16 +41,16 @@ def cursor_of(place: Sequence[object] | None) -> str | None:
     return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
 
 
-def texts_of(cursor: str | None, count: int) -> list[str] | None:
-    """Read a cursor of so many texts; raises `ApiError` for one that is not ours."""
+def texts_of(cursor: str | None, count: int, name: str = "cursor") -> list[str] | None:
+    """Read a cursor of so many texts, given as `name`; raises `ApiError` for one that is not ours."""
     if cursor is None:
         return None
     try:
         parts = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (binascii.Error, ValueError):
-        raise _not_ours() from None
+        raise _not_ours(name) from None
     if not isinstance(parts, list) or len(parts) != count or not all(isinstance(one, str) for one in parts):
-        raise _not_ours()
+        raise _not_ours(name)
     return parts
 
 
@@ -85,17 +85,16 @@ def number_of(cursor: str | None) -> tuple[int, UUID] | None:
         raise _not_ours() from None
 
 
-def position_of(cursor: str | None) -> int:
+def position_of(cursor: str | None, name: str = "cursor") -> int:
     """Read a cursor made of a position; 0 without one."""
-    parts = texts_of(cursor, 1)
+    parts = texts_of(cursor, 1, name)
     if parts is None:
         return 0
     if not parts[0].isascii() or not parts[0].isdigit() or len(parts[0]) > 18:
-        raise _not_ours()
+        raise _not_ours(name)
     return int(parts[0])
 
 
-def _not_ours() -> ApiError:
-    return ApiError(
-        422, "bad_cursor", "this is no cursor of this list; send back the one you were given as it is"
-    )
+def _not_ours(name: str = "cursor") -> ApiError:
+    sentence = "this is no cursor of this list; send back the one you were given as it is"
+    return ApiError(422, "bad_cursor", sentence, field=f"query.{name}")

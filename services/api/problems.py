@@ -17,6 +17,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Match
 
 from messages import BadJson, BadMessage, TooDeep, TooLarge
 from outbox import EmitError
@@ -86,8 +87,8 @@ def response(
     return JSONResponse(problem.model_dump(), status, headers=headers, media_type=MEDIA_TYPE)
 
 
-def install(app: FastAPI) -> None:
-    """Answer every kind of failure with a problem."""
+def install(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
+    """Answer every kind of failure with a problem; `routes` are the endpoints there are."""
 
     @app.exception_handler(ApiError)
     def api_error(request: Request, error: ApiError) -> Response:
@@ -113,7 +114,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(EmitError)
     def not_emitted(request: Request, error: EmitError) -> Response:
-        return response(request, _EMIT_STATUS[error.reason], error.reason, str(error))
+        errors = [FieldError(field="id", message=str(error))] if error.reason == "key_reused" else []
+        return response(request, _EMIT_STATUS[error.reason], error.reason, str(error), errors)
 
     @app.exception_handler(QuickBooksError)
     def quickbooks(request: Request, error: QuickBooksError) -> Response:
@@ -128,7 +130,11 @@ def install(app: FastAPI) -> None:
             404: f"there is nothing at {request.url.path}; see /docs",
             405: f"{request.url.path} does not take {request.method}; see /docs",
         }.get(error.status_code, str(error.detail))
-        return response(request, error.status_code, code, detail, headers=dict(error.headers or {}))
+        errors = [FieldError(field="body", message=detail)] if error.status_code == 413 else []
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(_methods(request, routes))
+        return response(request, error.status_code, code, detail, errors, headers)
 
     @app.exception_handler(OperationalError)
     @app.exception_handler(InterfaceError)
@@ -146,6 +152,13 @@ def install(app: FastAPI) -> None:
     def surprise(request: Request, error: Exception) -> Response:
         detail = "an unexpected error on our side; name the request id when you ask for help"
         return response(request, 500, "internal_error", detail)
+
+
+def _methods(request: Request, routes: Sequence[BaseRoute]) -> list[str]:
+    """What the address takes, by all its endpoints: Starlette names those of the first one only."""
+    matching = [one for one in routes if one.matches(request.scope)[0] is not Match.NONE]
+    taken = {method for one in matching for method in getattr(one, "methods", None) or ()}
+    return sorted(taken | {"HEAD"} if "GET" in taken else taken)
 
 
 def _said(error: FieldError) -> str:

@@ -54,6 +54,10 @@ class Requests:
             said = "the address holds a NUL character (%00), which nothing here can be named by"
             await problems.response(Request(scope), 400, "bad_address", said)(scope, receive, send)
             return
+        # What GET shows, HEAD shows without its body. https://www.rfc-editor.org/rfc/rfc9110#name-head
+        head = scope["method"] == "HEAD"
+        if head:
+            scope = {**scope, "method": "GET"}
         started, status, read = time.perf_counter(), 500, 0
 
         async def bounded() -> Message:
@@ -72,6 +76,8 @@ class Requests:
                 headers["X-Request-Id"] = request_id
                 for name, value in (scope["state"].get("headers", {}) | _HEADERS).items():
                     headers.setdefault(name, value)
+            elif head:
+                message = {**message, "body": b""}
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):

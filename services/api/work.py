@@ -11,6 +11,8 @@ from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import Depends, Header, Request, Security
+from fastapi.dependencies.models import Dependant
+from fastapi.exceptions import RequestValidationError
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
 from sqlalchemy import Connection, text
@@ -182,6 +184,31 @@ async def fingerprint(request: Request) -> bytes:
     return digest.digest()
 
 
+def known_parameters(request: Request) -> None:
+    """Refuse query parameters that the endpoint does not document: a typing mistake must not widen a request."""
+    if not request.query_params:
+        return
+    known = set(_query_names(request.scope["route"].dependant))
+    unknown = [
+        {"type": "extra_forbidden", "loc": ("query", name), "msg": "unknown", "input": value}
+        for name, value in request.query_params.items()
+        if name not in known
+    ]
+    if unknown:
+        raise RequestValidationError(unknown)
+
+
+def _query_names(dependant: Dependant) -> Iterator[str]:
+    for field in dependant.query_params:
+        kind = field.field_info.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from (one.alias or name for name, one in kind.model_fields.items())
+        else:
+            yield field.alias
+    for needed in dependant.dependencies:
+        yield from _query_names(needed)
+
+
 def allowed(scope: Scope) -> Callable[..., Work]:
     """A dependency: the request's work, if the caller may do it; else 403."""
 
@@ -190,6 +217,7 @@ def allowed(scope: Scope) -> Callable[..., Work]:
         context: Annotated[Context, Depends(context_of)],
         caller: Annotated[Caller, Depends(authenticated)],
         request_hash: Annotated[bytes, Depends(fingerprint)],
+        _: Annotated[None, Depends(known_parameters)],
     ) -> Work:
         if not caller.may(scope):
             raise ApiError(

@@ -127,7 +127,7 @@ def read_feed(query: Annotated[FeedQuery, Query()], work: Reader) -> Feed:
                 field="query.type",
             )
     with work.transaction() as connection:
-        page = feed.read(connection, work.tenant, position_of(query.after), query.limit, query.type)
+        page = feed.read(connection, work.tenant, position_of(query.after, "after"), query.limit, query.type)
     return Feed(
         data=[json.loads(entry.body) for entry in page.entries],
         next=cursor_of([page.after]) or "",

@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
+from services.api.keys import Scope
 from services.connections import companies
 from services.exceptions.desk import about, report
 from services.ledger import operations, waits
@@ -184,3 +185,34 @@ def test_pausing_and_resuming(served: Served, company_id: UUID) -> None:
     assert (resumed["woken"], len(resumed["data"])) == (1, 1)
     assert manager("DELETE", "/v1/pause").json()["code"] == "not_paused"
     assert manager("DELETE", "/v1/pause", params={"realm_id": US}).json()["data"] == []
+
+
+def test_a_bad_cursor_is_named_as_the_field_it_came_in(served: Served) -> None:
+    """Every list says which parameter holds no cursor of its own."""
+    document = served.nobody("GET", "/openapi.json").json()
+    lists = [
+        (path, name)
+        for path, item in document["paths"].items()
+        if "{" not in path and path != "/v1/exceptions/export"  # an export takes all, whatever the cursor
+        for name in ("cursor", "after")
+        if any(one["name"] == name for one in item.get("get", {}).get("parameters", ()))
+    ]
+    assert len(lists) >= 7
+    for path, name in lists:
+        answer = served.manager("GET", path, params={name: "bm90LW91cnM"})
+        assert (answer.status_code, answer.json()["code"]) == (422, "bad_cursor"), path
+        assert [one["field"] for one in answer.json()["errors"]] == [f"query.{name}"], path
+
+
+def test_a_mistyped_parameter_never_widens_a_request(served: Served, company_id: UUID) -> None:
+    """Every endpoint refuses query parameters that it does not document, naming them, and changes nothing."""
+    document = served.nobody("GET", "/openapi.json").json()
+    operator = served.caller(Scope.OPERATOR, Scope.EVENTS)
+    for path, item in document["paths"].items():
+        for method, described in item.items():
+            if not path.startswith("/v1") or path == "/v1/quickbooks/webhooks":
+                continue
+            where = path.replace("{", "").replace("}", "")
+            answer = operator(method.upper(), where, params={"relam_id": US}, json={})
+            fields = [one["field"] for one in answer.json()["errors"]]
+            assert (answer.status_code, "query.relam_id" in fields) == (422, True), (described, answer.text)

@@ -38,16 +38,7 @@ def stranger(sandbox: Sandbox, customer: str, amount: float) -> str:
     detail = {"ItemRef": {"value": "3"}, "TaxCodeRef": {"value": "NON"}}
     line = {"DetailType": "SalesItemLineDetail", "Amount": amount, "SalesItemLineDetail": detail}
     body = {"CustomerRef": {"value": customer}, "TxnDate": "2026-11-01", "Line": [line]}
-    address = f"{sandbox.control}/companies/{US}/bookkeeper/create"
-    answer = requests.post(address, json={"entity": "Invoice", "body": body}, timeout=5)
-    answer.raise_for_status()
-    return str(answer.json()["Id"])
-
-
-def reads(sandbox: Sandbox) -> int:
-    """Metered reads of the company, as the sandbox counted them."""
-    counted = requests.get(f"{sandbox.control}/counters", timeout=5).json()
-    return int(counted["companies"][US]["metered_reads"])
+    return sandbox.enter(US, "Invoice", body)
 
 
 def make(served: Served, **wanted: Any) -> Any:
@@ -68,14 +59,14 @@ def test_the_cost_is_known_first_and_exact_after(served: Served, sandbox: Sandbo
     """Unknown for free, counted when allowed, by the last statement afterwards; what was spent is what was counted."""
     unknown = served.manager("POST", f"{PATH}/cost", json={}).json()
     assert (unknown["reads"], unknown["basis"], unknown["counting"]) == (None, "unknown", 0)
-    before = reads(sandbox)
+    before = sandbox.reads(US)
     counted = served.manager("POST", f"{PATH}/cost", json={"count": True}).json()
     assert (counted["reads"], counted["basis"], counted["counting"]) == (5, "counted", 5)
-    assert reads(sandbox) - before == 5
-    before = reads(sandbox)
+    assert sandbox.reads(US) - before == 5
+    before = sandbox.reads(US)
     made = make(served)
     assert (made["state"], made["reads"], made["estimated_reads"]) == ("finished", 10, 10)
-    assert reads(sandbox) - before == 10
+    assert sandbox.reads(US) - before == 10
     known = served.manager("POST", f"{PATH}/cost", json={}).json()
     assert (known["reads"], known["basis"], known["counting"]) == (5, "last_statement", 0)
     refused = served.manager("POST", PATH, json={"max_reads": 4})
@@ -157,7 +148,7 @@ def test_the_same_request_twice_makes_one_statement(served: Served, company: str
 
 def test_bad_input_names_the_field_and_reads_nothing(served: Served, sandbox: Sandbox, company: str) -> None:
     """A period nobody knows, one the wrong way round, both forms at once, a company of nobody."""
-    before = reads(sandbox)
+    before = sandbox.reads(US)
     for body, field in (
         ({"period": "October"}, "period"),
         ({"period": "2026-10", "to": "2026-10-31"}, "period"),
@@ -167,7 +158,7 @@ def test_bad_input_names_the_field_and_reads_nothing(served: Served, sandbox: Sa
         assert refused.status_code == 422, refused.text
         assert field in {one["field"] for one in refused.json()["errors"]}
     assert served.manager("POST", PATH, json={"realm_id": "1"}).status_code == 404
-    assert reads(sandbox) == before
+    assert sandbox.reads(US) == before
     assert served.manager.get(PATH)["data"] == []
 
 

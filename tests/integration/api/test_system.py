@@ -59,3 +59,24 @@ def test_openapi_describes_every_endpoint(served: Served) -> None:
     assert given
     for name in given:
         assert document["components"]["schemas"][name]["additionalProperties"] is False, name
+
+
+def test_head_shows_what_get_shows_without_its_body(served: Served) -> None:
+    """HEAD is answered wherever GET is: load balancers ask `/healthz` with it."""
+    for caller, path in ((served.nobody, "/healthz"), (served.manager, "/v1/exceptions")):
+        shown, head = caller("GET", path), caller("HEAD", path)
+        assert (head.status_code, head.content) == (200, b"")
+        assert head.headers["Content-Length"] == str(len(shown.content))
+
+
+def test_a_wrong_method_is_told_all_that_the_address_takes(served: Served) -> None:
+    """`Allow` names the methods of every endpoint at the address, not those of the first one found."""
+    for path, allowed in {
+        "/v1/events": "GET, HEAD, POST",
+        "/v1/mappings": "DELETE, GET, HEAD, PUT",
+        "/v1/exceptions/causes/release": "POST",
+        "/v1/settings/poll_interval": "DELETE, PUT",
+    }.items():
+        answer = served.manager("PATCH", path)
+        assert (answer.status_code, answer.json()["code"]) == (405, "method_not_allowed")
+        assert answer.headers["Allow"] == allowed

@@ -103,9 +103,7 @@ def test_a_payment_in_quickbooks_wakes_its_company(told: Served, sandbox: Sandbo
         "verifier_token": VERIFIER,
     }
     requests.post(f"{sandbox.control}/apps", json=app, timeout=10).raise_for_status()
-    made = {"entity": "Customer", "body": {"DisplayName": "Blue Summit Dental"}}
-    address = f"{sandbox.control}/companies/{US}/bookkeeper/create"
-    requests.post(address, json=made, timeout=10).raise_for_status()
+    sandbox.enter(US, "Customer", {"DisplayName": "Blue Summit Dental"})
     eventually(lambda: woken(told), 10)
     assert woken(told) == {US}
     attempts = requests.get(f"{sandbox.control}/webhooks", timeout=10).json()["attempts"]

@@ -67,7 +67,7 @@ def test_same_key_for_another_request_is_refused(connected: Served) -> None:
     before = history(connected)
     for method, path, body in (
         ("PUT", "/v1/mappings", {**BODY, "external_id": "18"}),
-        ("PUT", "/v1/mappings?x=1", BODY),
+        ("PUT", "/v1/settings/poll_interval", {"value": 20}),
         ("POST", "/v1/pause", {"reason": "x"}),
     ):
         answer = connected.manager(method, path, json=body, headers=headers)
