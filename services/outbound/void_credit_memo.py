@@ -6,7 +6,7 @@ https://developer.intuit.com/app/developer/qbo/docs/api/accounting/all-entities/
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -14,32 +14,25 @@ from sqlalchemy import Connection
 
 from services.ledger import links
 from services.ledger.operations import Operation
-from services.ledger.ports import Fail, Found, Hold, Look, Prepared, Problem, Send, Settled, Skip
+from services.ledger.ports import Fail, Hold, Prepared, Problem, Send, Settled, Skip
 from services.outbound import announcements, closed_books, dossiers, offsets, voids, words
 from services.outbound import books as books_
-from services.outbound.closed_books import OFFSET, Instead
+from services.outbound.closed_books import OFFSET
 from services.outbound.dossiers import Dossier, Reference
 from services.outbound.findings import EXPORT_ERROR
 from services.outbound.forms import CREDIT_MEMO
-from services.outbound.handler import OutboundHandler, decided
+from services.outbound.handler import decided
 from services.outbound.offsets import Offset
+from services.outbound.void import Void
 from services.quickbooks import calls
-from services.quickbooks.errors import QuickBooksError, Refused
 from services.quickbooks.reply import Reply
 
-_OFFSET = Offset("void_credit_memo", CREDIT_MEMO)
 
-
-class VoidCreditMemo(OutboundHandler):
+class VoidCreditMemo(Void):
     """Handler of `void_credit_memo`."""
 
     kind = "void_credit_memo"
-    needs_auto_sync = False  # the books must follow
-    act = "void"
-
-    def instead(self, operation: Operation) -> Instead:
-        """An invoice in the open period."""
-        return _OFFSET.instead(operation)
+    offset = Offset(kind, CREDIT_MEMO)
 
     def prepare(self, connection: Connection, operation: Operation, requestid: str) -> Prepared:
         """Delete the memo under the SyncToken at which nothing of it was applied."""
@@ -62,7 +55,7 @@ class VoidCreditMemo(OutboundHandler):
             applied = [reference for reference, one in kept.items() if one.document.state != "voided"]
             if applied:  # what is taken back in billing only stays tied in the closed period
                 return Fail(_applied(dossier, applied))
-            return _OFFSET.prepare(connection, operation, requestid)
+            return self.offset.prepare(connection, operation, requestid)
         if known[offsets.opposite(*own)].live:
             return Skip("offset", "an invoice in the open period stands against it")
         current: dict[str, Any] | None = operation.seen["object"] if operation.seen else link.snapshot
@@ -83,8 +76,8 @@ class VoidCreditMemo(OutboundHandler):
 
     def settle(self, connection: Connection, operation: Operation, reply: Reply) -> Settled:
         """The link is dead, and billing is told; or what offsets it is linked."""
-        if _OFFSET.concerns(operation, reply):
-            return _OFFSET.settle(connection, operation, reply)
+        if self.offset.concerns(operation, reply):
+            return self.offset.settle(connection, operation, reply)
         own = (operation.document_kind, operation.document_id)
         dossier = dossiers.one(connection, operation.tenant_id, *own)
         assert operation.company_id is not None
@@ -94,22 +87,6 @@ class VoidCreditMemo(OutboundHandler):
         links.put(connection, link)
         announcements.synced(connection, operation, dossier.document, books, link, "deleted")
         return Settled({"quickbooks_id": link.external_id, "company": books.realm_id})
-
-    def inspect(self, operation: Operation, refusal: Refused, look: Look) -> Mapping[str, Any] | None:
-        """The credit memo as it is; or what stands in the way of what offsets it."""
-        if _OFFSET.under_way(operation):
-            return _OFFSET.inspect(operation, refusal, look)
-        return super().inspect(operation, refusal, look)
-
-    def find(self, operation: Operation, look: Look) -> Found:
-        """A deletion may be repeated; what offsets it is looked for."""
-        return (
-            _OFFSET.find(operation, look) if _OFFSET.under_way(operation) else super().find(operation, look)
-        )
-
-    def refused(self, connection: Connection, operation: Operation, refusal: QuickBooksError) -> Problem:
-        """As for others; an invoice that could not be tied is named."""
-        return _OFFSET.named(connection, operation, super().refused(connection, operation, refusal))
 
 
 def _applied(dossier: Dossier, using: Sequence[Reference], used: str = "credit of it is") -> Problem:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 from services.ledger import links
 from services.ledger.operations import Operation
-from services.ledger.ports import Fail, Found, Hold, Look, Prepared, Problem, Send, Settled, Skip
+from services.ledger.ports import Fail, Hold, Look, Prepared, Problem, Send, Settled, Skip
 from services.outbound import (
     announcements,
     applications,
@@ -32,31 +32,25 @@ from services.outbound import (
 from services.outbound import books as books_
 from services.outbound.allocations import holds, read
 from services.outbound.books import Books
-from services.outbound.closed_books import OFFSET, Instead
+from services.outbound.closed_books import OFFSET
 from services.outbound.dossiers import Dossier
 from services.outbound.findings import EXPORT_ERROR
 from services.outbound.forms import INVOICE
-from services.outbound.handler import OutboundHandler, decided, present, sent
+from services.outbound.handler import decided, present, sent
 from services.outbound.offsets import Offset
 from services.outbound.unapply_credit import parts, payment_date, take_off, taken_off
+from services.outbound.void import Void
 from services.quickbooks import calls, query
-from services.quickbooks.errors import QuickBooksError, Refused
+from services.quickbooks.errors import Refused
 from services.quickbooks.fault_codes import NOT_FOUND, STALE
 from services.quickbooks.reply import Reply
 
-_OFFSET = Offset("void_invoice", INVOICE)
 
-
-class VoidInvoice(OutboundHandler):
+class VoidInvoice(Void):
     """Handler of `void_invoice`."""
 
     kind = "void_invoice"
-    needs_auto_sync = False  # the books must follow
-    act = "void"
-
-    def instead(self, operation: Operation) -> Instead:
-        """A credit memo in the open period."""
-        return _OFFSET.instead(operation)
+    offset = Offset(kind, INVOICE)
 
     def prepare(self, connection: Connection, operation: Operation, requestid: str) -> Prepared:
         """Take our credit off first, one call each; then void, unless money is on it."""
@@ -81,7 +75,7 @@ class VoidInvoice(OutboundHandler):
             free = [] if offset else [one for one in credit if _in_open_period(connection, books, one)]
             if free:
                 return self._take_off(connection, operation, free[0], requestid)
-            return _OFFSET.prepare(connection, operation, requestid)
+            return self.offset.prepare(connection, operation, requestid)
         if offset:
             return Skip("offset", "a credit memo in the open period stands against it")
         seen = operation.seen or {}
@@ -117,8 +111,8 @@ class VoidInvoice(OutboundHandler):
 
     def settle(self, connection: Connection, operation: Operation, reply: Reply) -> Settled:
         """Credit that was taken off, or the void itself, or what offsets it."""
-        if _OFFSET.concerns(operation, reply):
-            return _OFFSET.settle(connection, operation, reply)
+        if self.offset.concerns(operation, reply):
+            return self.offset.settle(connection, operation, reply)
         own = (operation.document_kind, operation.document_id)
         dossier = dossiers.one(connection, operation.tenant_id, *own)
         assert operation.company_id is not None
@@ -170,12 +164,9 @@ class VoidInvoice(OutboundHandler):
 
     def inspect(self, operation: Operation, refusal: Refused, look: Look) -> Mapping[str, Any] | None:
         """The invoice as it is, and the payments on it."""
-        if _OFFSET.under_way(operation):
-            return _OFFSET.inspect(operation, refusal, look)
-        if refusal.fault.code not in {STALE, NOT_FOUND}:
-            return None
         assert operation.call is not None
-        if operation.call["entity"] == "Payment":
+        voiding = operation.call["entity"] == "Invoice" and not self.offset.under_way(operation)
+        if not voiding or refusal.fault.code not in {STALE, NOT_FOUND}:
             return super().inspect(operation, refusal, look)
         invoice = present(look, "Invoice", sent(operation)["Id"])
         ids = [one["TxnId"] for one in (invoice or {}).get("LinkedTxn") or () if one["TxnType"] == "Payment"]
@@ -183,16 +174,6 @@ class VoidInvoice(OutboundHandler):
         for select in query.select("Payment").each_in("Id", ids):
             payments += look(calls.query(select)).data["QueryResponse"].get("Payment") or ()
         return {"invoice": invoice, "payments": payments}
-
-    def find(self, operation: Operation, look: Look) -> Found:
-        """A void may be repeated; what offsets it is looked for."""
-        return (
-            _OFFSET.find(operation, look) if _OFFSET.under_way(operation) else super().find(operation, look)
-        )
-
-    def refused(self, connection: Connection, operation: Operation, refusal: QuickBooksError) -> Problem:
-        """As for others; a credit memo that could not be applied is named."""
-        return _OFFSET.named(connection, operation, super().refused(connection, operation, refusal))
 
 
 def _in_open_period(connection: Connection, books: Books, credit: Dossier) -> bool:
