@@ -180,6 +180,8 @@ def _credit(kind: str, state: str, supersedes: frozenset[str]) -> Rule:
             return _by_hand(connection, tenant, applied, described, supersedes=supersedes - {"apply_credit"})
         if state == "finalized" and repeats.contradicts(connection, tenant, applied, kind):
             return _by_hand(connection, tenant, applied, event="CreditAppliedAgain")
+        if state == "voided" and repeats.in_part(connection, tenant, applied):
+            return _by_hand(connection, tenant, applied, event="CreditUnappliedInPart")
         involved = applications.involved(applied)
         own: Reference = ("credit_application", applied.application_id)
         company_id, condition = _home(connection, tenant, [own, *involved], "")

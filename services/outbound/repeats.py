@@ -36,6 +36,12 @@ def contradicts(
     return dossier.live or bool(connection.execute(_MAYBE_SENT, values).scalar_one())
 
 
+def in_part(connection: Connection, tenant: str, taken_back: CreditApplied) -> bool:
+    """Whether another amount is taken back than was applied: an application is one line, taken off whole or not."""
+    known = dossiers.one(connection, tenant, *taken_back.key).document
+    return known.state == "finalized" and known.total is not None and known.total != taken_back.amount
+
+
 def _facts(data: Mapping[str, Any]) -> dict[str, Any]:
     """What must not change; where a payment goes may."""
     named = ("amount", "currency", "date", "source_kind", "source_id", "invoice_id")

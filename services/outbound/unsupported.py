@@ -25,6 +25,8 @@ RECIPES: Final[Mapping[str, str]] = {
     "CreditAppliedAgain": "It is applied in QuickBooks as billing first said. If this is another application, take the "
     "first one back in billing and apply each under an id of its own.",
     "CreditUnapplied": "Un-apply and delete the credit memo of {amount} in QuickBooks, if one was entered for this.",
+    "CreditUnappliedInPart": "Open the payment in QuickBooks that applies the credit, and lower what it puts on the "
+    "invoice, and takes of the credit memo, by {amount}.",
     "CreditExpired": "Enter a journal entry in QuickBooks dated {date} that takes {amount} of the customer's open "
     "credit to other income.",
     "PaymentRecorded": "It is in QuickBooks as billing first recorded it. Reverse it in billing as keyed in error and "
@@ -41,6 +43,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "CreditApplied": "was applied from a source that QuickBooks does not know",
     "CreditAppliedAgain": "was applied again, and differently",
     "CreditUnapplied": "was taken back",
+    "CreditUnappliedInPart": "was taken back by another amount than was applied",
     "CreditExpired": "expired",
     "PaymentRecorded": "was recorded again, and differently",
     "PaymentReallocated": "was moved to other invoices",

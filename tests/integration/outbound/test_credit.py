@@ -166,6 +166,25 @@ def test_an_application_taken_back_is_deleted(workbench: Workbench) -> None:
     assert workbench.reads == 0
 
 
+def test_taken_back_in_part_asks(workbench: Workbench) -> None:
+    """The rest stays applied and known as such: a person lowers it, and the whole can still be taken back."""
+    workbench.prefer("SalesFormsPrefs", AutoApplyCredit=False)
+    workbench.say("invoice.finalized", invoice("inv-1"))
+    workbench.say("credit_note.finalized", credit_note("cn-1"))
+    workbench.say("credit.applied", applied("ca-1", "cn-1", "inv-1", 8000))
+    workbench.say("credit.unapplied", applied("ca-1", "cn-1", "inv-1", 3000))
+    assert workbench.outcome("credit_application", "ca-1") == ("failed", "unsupported_effect")
+    (asked,) = workbench.exceptions()
+    assert "by 30.00 USD" in asked.fix
+    (tie,) = workbench.objects("Payment")
+    assert [line["Amount"] for line in tie["Line"]] == [80.0, 80.0]
+    link = workbench.link("credit_application", "ca-1")
+    assert (link is not None and link.state) == "synced"
+    workbench.say("credit.unapplied", applied("ca-1", "cn-1", "inv-1", 8000))
+    assert workbench.objects("Payment") == []
+    assert workbench.exceptions() == []
+
+
 def test_taken_back_before_it_was_applied_nothing_happens(workbench: Workbench) -> None:
     """Both steps are skipped, and say why."""
     workbench.say("credit.applied", applied("app-1", "cn-1", "inv-1", 8000))
