@@ -20,10 +20,10 @@ from services.database.engine import scope
 from services.database.statement import Statement
 from services.ledger import attempts, documents, operations, timeline, waits
 from services.ledger.documents import Description
+from services.ledger.group_commit import GroupCommit
 from services.ledger.operations import Plan, Step
 from services.ledger.passing import PASSED_OVER
 from services.ledger.ports import Condition, Desk, Planner
-from services.ledger.together import Together
 
 log = structlog.get_logger()
 
@@ -102,7 +102,7 @@ class Intake:
         self._database = database
         self._planner = planner
         self._desk = desk
-        self._together = Together(self._take_over, MOST)
+        self._grouped = GroupCommit(self._take_over, MOST)
 
     def take_over(self, body: bytes) -> str:
         """Record the event of a message body; returns what it was: `applied`, `waiting` or `duplicate`.
@@ -112,7 +112,7 @@ class Intake:
         event = parse(body)
         while True:
             try:
-                outcome = self._together(event)
+                outcome = self._grouped(event)
             except CompanyAppeared:
                 continue
             log.info(

@@ -32,7 +32,7 @@ class _Brought(Generic[T, R]):
         self.settled = threading.Event()  # done, or to be done alone
 
 
-class Together(Generic[T, R]):
+class GroupCommit(Generic[T, R]):
     """Does things in groups of at most `most`. Safe to use from several threads.
 
     `do` does a whole group, or raises and leaves nothing done; then everybody does their own thing by themselves, so

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from services.ledger.together import GROUPS, Together
+from services.ledger.group_commit import GROUPS, GroupCommit
 from tests.support.deadline import eventually
 
 
@@ -32,9 +32,9 @@ class Bench:
 def test_what_comes_meanwhile_goes_together() -> None:
     """Everybody gets their own result, in groups no larger than allowed, and nobody's thing is done twice."""
     bench = Bench()
-    together = Together(bench.do, most=5)
+    grouped = GroupCommit(bench.do, most=5)
     with ThreadPoolExecutor(30) as threads:
-        results = [threads.submit(together, number) for number in range(30)]
+        results = [threads.submit(grouped, number) for number in range(30)]
         eventually(lambda: len(bench.groups) == GROUPS)
         bench.gate.set()
         assert [result.result(10) for result in results] == [number * 2 for number in range(30)]
@@ -46,16 +46,16 @@ def test_who_comes_alone_waits_for_nobody() -> None:
     """A single thing is a group of its own."""
     bench = Bench()
     bench.gate.set()
-    assert Together(bench.do, most=5)(7) == 14
+    assert GroupCommit(bench.do, most=5)(7) == 14
     assert bench.groups == [[7]]
 
 
 def test_one_bad_thing_spoils_no_other() -> None:
     """A group that fails is done again one by one: only the bad one's owner hears of it."""
     bench = Bench(bad=13)
-    together = Together(bench.do, most=50)
+    grouped = GroupCommit(bench.do, most=50)
     with ThreadPoolExecutor(30) as threads:
-        results = {number: threads.submit(together, number) for number in range(30)}
+        results = {number: threads.submit(grouped, number) for number in range(30)}
         eventually(lambda: len(bench.groups) == GROUPS)
         bench.gate.set()
         with pytest.raises(ValueError, match="13 is bad"):
@@ -79,7 +79,7 @@ def test_nobody_waits_for_a_thread_that_was_interrupted() -> None:
             raise Interrupted
         return list(numbers)
 
-    together = Together(do, most=5)
+    grouped = GroupCommit(do, most=5)
     with pytest.raises(Interrupted):
-        together(1)
-    assert together(2) == 2
+        grouped(1)
+    assert grouped(2) == 2
