@@ -6,15 +6,15 @@ process of a role is called `workers-2`.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from deploy.local.process import StartError, end, last_lines, process, spawn, wait_until
+from services.cli.ear import Ear
 
 ROLES: Final = ("relay", "dispatcher", "scheduler", "collector", "workers")
 READY_WITHIN: Final = 60.0  # seconds
@@ -39,7 +39,7 @@ class Crew:
         self.settings = dict(settings)
         self.of_role: dict[str, dict[str, str]] = {}
         self._pids: dict[str, int] = {}
-        self._begins: dict[str, int] = {}
+        self._ears: dict[str, Ear] = {}
 
     @property
     def environment(self) -> dict[str, str]:
@@ -63,7 +63,7 @@ class Crew:
         """Start processes; `settings` are for these only."""
         for name in names:
             role, log = name.split("-")[0], self.log(name)
-            self._begins[name] = log.stat().st_size if log.exists() else 0
+            self._ears[name] = Ear(log)
             self._pids[name] = spawn(
                 [sys.executable, "-m", "services.cli", role],
                 log=log,
@@ -113,7 +113,7 @@ class Crew:
 
     def said(self, name: str, event: str) -> list[dict[str, Any]]:
         """Lines with this event that a process has logged since its last start."""
-        return [line for line in self._lines(name) if line.get("event") == event]
+        return list(self._ears[name].said(event))
 
     def logs(self) -> str:
         """The ends of all logs, to put into an error."""
@@ -134,18 +134,3 @@ class Crew:
         return event is None or wait_until(
             lambda: not self.lives(name) or bool(self.said(name, event)), READY_WITHIN
         )
-
-    def _lines(self, name: str) -> Iterator[dict[str, Any]]:
-        try:
-            with self.log(name).open("rb") as log:
-                log.seek(self._begins[name])
-                written = log.read().decode(errors="replace").splitlines()
-        except FileNotFoundError:
-            return
-        for line in written:
-            try:
-                said = json.loads(line)
-            except ValueError:  # a traceback, or a line half written
-                continue
-            if isinstance(said, dict):
-                yield said

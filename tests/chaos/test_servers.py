@@ -10,7 +10,7 @@ import pytest
 
 from deploy.local import PostgresqlServer, RabbitmqNode
 from services.cli.chaos import crowd
-from services.cli.chaos.ear import Ear
+from services.cli.ear import Ear
 from tests.support.command import RunCli
 from tests.support.fleet import FleetOfProcesses, Party, fleet_of_processes
 from tests.support.sandbox import Sandbox

@@ -20,11 +20,11 @@ from sqlalchemy.exc import DBAPIError
 from services.cli.chaos import acts, clock, crowd, transactions
 from services.cli.chaos.acts import Act
 from services.cli.chaos.client import Client
-from services.cli.chaos.ear import Ear
 from services.cli.chaos.history import Emission
 from services.cli.chaos.network import Network
 from services.cli.chaos.outcome import Outcome
 from services.cli.chaos.producer import Producer
+from services.cli.ear import Ear
 from services.cli.stage import Stage, Tenant
 
 _FELT_WITHIN: Final = 30.0  # seconds
