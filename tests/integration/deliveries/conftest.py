@@ -21,7 +21,10 @@ from services.psa.deliveries import Delivery
 from services.psa.notifier import Notifier
 from services.psa.senders import senders
 from services.psa.subscriptions import Subscription
+from tests.integration.workers.harness import amqp
 from tests.support.receiver import Receiver, receiver
+
+__all__ = ["amqp"]
 
 TENANT = "tenant-a"
 

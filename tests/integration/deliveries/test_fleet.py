@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
-
-import pytest
 
 from outbox.publisher import Publisher
 from services.database.leadership import lead
@@ -17,23 +14,13 @@ from tests.integration.workers.running import DONE, Running
 from tests.support import eventually
 from tests.support.receiver import Receiver
 from tests.support.telling import tell
-from workers import actors, topology
+from workers import actors
 from workers.dispatcher import Dispatcher
 from workers.fleet import Fleet
 from workers.gate import Gate
 from workers.inprocess import InProcessBroker
 from workers.pool import Pool
 from workers.topology import WORK, QueueName
-
-
-@pytest.fixture
-def amqp(broker_url: str) -> Iterator[Amqp]:
-    """A channel to fresh queues."""
-    channel = Amqp(broker_url)
-    channel.wipe()
-    topology.declare(broker_url)
-    yield channel
-    channel.close()
 
 
 def working(desk: Desk) -> Fleet:

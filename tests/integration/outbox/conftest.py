@@ -9,6 +9,7 @@ import pytest
 
 from services.database import Database, Role
 from tests.integration.outbox.events import Session
+from tests.integration.outbox.relaying import Queue
 
 
 @pytest.fixture
@@ -25,3 +26,11 @@ def owner(database_url: str) -> Iterator[Session]:
         database_url, options="-c search_path=algasync,pg_catalog", autocommit=True
     ) as session:
         yield session
+
+
+@pytest.fixture
+def intake(broker_url: str) -> Iterator[Queue]:
+    """Where billing events arrive."""
+    queue = Queue(broker_url, "intake")
+    yield queue
+    queue.close()

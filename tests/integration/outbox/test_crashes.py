@@ -7,10 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from prometheus_client import REGISTRY
 
 from deploy.local import RabbitmqNode
@@ -28,14 +26,6 @@ from tests.integration.outbox.relaying import (
 from tests.support import eventually
 
 PROGRAM = Path(__file__).with_name("relay_process.py")
-
-
-@pytest.fixture
-def intake(broker_url: str) -> Iterator[Queue]:
-    """Where billing events arrive."""
-    queue = Queue(broker_url, "intake")
-    yield queue
-    queue.close()
 
 
 def test_a_relay_killed_in_mid_batch_loses_nothing(

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import psycopg
-import pytest
 
 import outbox
 from messages import CONTENT_TYPE, parse, samples
@@ -30,14 +29,6 @@ from tests.integration.outbox.relaying import (
     write_many,
 )
 from tests.support import eventually
-
-
-@pytest.fixture
-def intake(broker_url: str) -> Iterator[Queue]:
-    """Where billing events arrive."""
-    queue = Queue(broker_url, "intake")
-    yield queue
-    queue.close()
 
 
 def test_an_event_arrives_as_it_was_emitted(

@@ -11,6 +11,10 @@ import pytest
 import structlog
 from dramatiq.middleware.time_limit import _CtypesTimeoutManager
 
+from tests.integration.workers.harness import amqp
+
+__all__ = ["amqp"]
+
 
 @pytest.fixture(autouse=True, scope="module")
 def _plain_tracebacks() -> Iterator[None]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pika
 import pika.exceptions
+import pytest
 
 from tests.support import eventually
 from workers import topology
@@ -105,3 +107,13 @@ class Amqp:
         """End the connection."""
         if self._connection.is_open:
             self._connection.close()
+
+
+@pytest.fixture
+def amqp(broker_url: str) -> Iterator[Amqp]:
+    """A channel to the declared queues, all of them empty."""
+    channel = Amqp(broker_url)
+    channel.wipe()
+    topology.declare(broker_url)
+    yield channel
+    channel.close()

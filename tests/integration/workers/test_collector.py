@@ -19,22 +19,11 @@ from services.exceptions.letters import Letter
 from tests.integration.workers.harness import Amqp
 from tests.integration.workers.running import fleet
 from tests.support import eventually
-from workers import topology
 from workers.collector import PREFETCH, Collector
 from workers.fleet import Fleet
 from workers.headers import UNREADABLE
 from workers.rabbitmq import RabbitmqSession
 from workers.verification import verify
-
-
-@pytest.fixture
-def amqp(broker_url: str) -> Iterator[Amqp]:
-    """A channel to fresh queues."""
-    channel = Amqp(broker_url)
-    channel.wipe()
-    topology.declare(broker_url)
-    yield channel
-    channel.close()
 
 
 class _Running(Collector):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 from uuid import UUID, uuid4
@@ -27,16 +26,6 @@ from tests.support.proxy import Door
 from workers import topology
 from workers.headers import Headers
 from workers.topology import QueueName
-
-
-@pytest.fixture
-def amqp(broker_url: str) -> Iterator[Amqp]:
-    """A channel to fresh queues."""
-    channel = Amqp(broker_url)
-    channel.wipe()
-    topology.declare(broker_url)
-    yield channel
-    channel.close()
 
 
 def _send(amqp: Amqp, *operations: UUID) -> None:

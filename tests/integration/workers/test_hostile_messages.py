@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,7 +15,6 @@ from services.exceptions import poison
 from tests.integration.workers.harness import Amqp
 from tests.integration.workers.running import Running, fleet
 from tests.support import eventually
-from workers import topology
 from workers.headers import Headers
 from workers.topology import QueueName
 
@@ -25,16 +24,6 @@ COMMAND = commands.encode(commands.Command(operation_id=uuid4(), attempt=1))
 
 def _event(**changes: object) -> bytes:
     return json.dumps(json.loads(SAMPLE.read_text()) | changes).encode()
-
-
-@pytest.fixture
-def amqp(broker_url: str) -> Iterator[Amqp]:
-    """A channel to fresh queues."""
-    channel = Amqp(broker_url)
-    channel.wipe()
-    topology.declare(broker_url)
-    yield channel
-    channel.close()
 
 
 HOSTILE = {

@@ -18,20 +18,9 @@ import requests
 from messages import commands
 from tests.integration.workers.harness import Amqp
 from tests.support import eventually
-from workers import topology
 
 PROGRAM = Path(__file__).with_name("worker_program.py")
 ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture
-def amqp(broker_url: str) -> Iterator[Amqp]:
-    """A channel to fresh queues."""
-    channel = Amqp(broker_url)
-    channel.wipe()
-    topology.declare(broker_url)
-    yield channel
-    channel.close()
 
 
 class Process:
