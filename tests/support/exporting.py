@@ -217,6 +217,21 @@ class Straight:
         )
 
 
+def wire_of(clients: Straight) -> type:
+    """What stands for `services.connections.clients.Clients` in a command that is to use these."""
+
+    class Wire:
+        """A minted token, no limits, whatever it is made of."""
+
+        def __init__(self, *_: object) -> None:
+            self.look = clients.look
+
+        def close(self) -> None:
+            """Nothing is pooled."""
+
+    return Wire
+
+
 @dataclass
 class Workbench:
     """Emit, take over and run, with the sandbox's books at hand."""
@@ -434,8 +449,7 @@ class Workbench:
     @property
     def reads(self) -> int:
         """Metered reads so far."""
-        companies = self.counters()["companies"]
-        return int(companies[self.realm]["metered_reads"]) if self.realm in companies else 0
+        return self.sandbox.reads(self.realm)
 
     def trouble(self, kind: str, **conditions: Any) -> None:
         """Switch a fault on."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGTERM
+from typing import Any
 
 import pytest
 import requests
@@ -25,6 +26,18 @@ class Sandbox:
     def reset(self) -> None:
         """Forget every company, document, token and fault."""
         requests.post(f"{self.control}/reset", timeout=10).raise_for_status()
+
+    def enter(self, realm: str, entity: str, body: dict[str, Any]) -> str:
+        """Somebody enters an object into a company's books by hand; returns its id."""
+        address = f"{self.control}/companies/{realm}/bookkeeper/create"
+        answer = requests.post(address, json={"entity": entity, "body": body}, timeout=10)
+        answer.raise_for_status()
+        return str(answer.json()["Id"])
+
+    def reads(self, realm: str) -> int:
+        """Metered reads of a company so far."""
+        counted = requests.get(f"{self.control}/counters", timeout=10).json()["companies"]
+        return int(counted[realm]["metered_reads"]) if realm in counted else 0
 
 
 @pytest.fixture(scope="session")

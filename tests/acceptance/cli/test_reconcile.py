@@ -43,27 +43,18 @@ def enter(sandbox: Sandbox, customer: str, amount: float) -> str:
     detail = {"ItemRef": {"value": "3"}, "TaxCodeRef": {"value": "NON"}}
     line = {"DetailType": "SalesItemLineDetail", "Amount": amount, "SalesItemLineDetail": detail}
     body = {"CustomerRef": {"value": customer}, "TxnDate": "2026-10-01", "Line": [line]}
-    address = f"{sandbox.control}/companies/{US}/bookkeeper/create"
-    answer = requests.post(address, json={"entity": "Invoice", "body": body}, timeout=5)
-    answer.raise_for_status()
-    return str(answer.json()["Id"])
-
-
-def reads(sandbox: Sandbox) -> int:
-    """Metered reads of the company, as the sandbox counted them."""
-    counted = requests.get(f"{sandbox.control}/counters", timeout=5).json()
-    return int(counted["companies"][US]["metered_reads"])
+    return sandbox.enter(US, "Invoice", body)
 
 
 def test_a_month_is_reconciled(connected: Installation, sandbox: Sandbox, tmp_path: Path) -> None:
     """Zero exits with 0; a stranger's invoice with 1, in JSON, on paper and in a spreadsheet; accepted, with 0."""
     enter(sandbox, "3", 12)
-    before = reads(sandbox)
+    before = sandbox.reads(US)
     # The realm id says whose company it is.
     zero = connected.json("reconcile", "--company", US, "--period", "2026-10")
     assert (zero["unexplained"], zero["outside_scope"], zero["matched"], zero["timing"]) == (0, 1, 0, 0)
     assert (zero["ours_total"], zero["quickbooks_total"], zero["difference"]) == (0, 1200, 1200)
-    assert zero["reads"]["actual"] == reads(sandbox) - before == zero["reads"]["estimated"]
+    assert zero["reads"]["actual"] == sandbox.reads(US) - before == zero["reads"]["estimated"]
     invoice = enter(sandbox, "2", 77)
     sheet, page = tmp_path / "october.csv", tmp_path / "october.html"
     files = ("--csv", str(sheet), "--html", str(page))
@@ -85,12 +76,12 @@ def test_nothing_is_spent_before_it_is_agreed(
     connected: Installation, sandbox: Sandbox, tmp_path: Path
 ) -> None:
     """Input that cannot be, and a question that is not answered yes: no statement is made."""
-    before = reads(sandbox)
+    before = sandbox.reads(US)
     connected("reconcile", *TENANT, "--period", "October", exit_code=2)
     connected("reconcile", *TENANT, "--html", str(tmp_path / "nowhere" / "x.html"), exit_code=2)
-    assert reads(sandbox) == before
+    assert sandbox.reads(US) == before
     declined = connected("reconcile", *TENANT, stdin="n\n", exit_code=1)
     assert "5 metered reads, and 5 were spent on counting" in declined
     assert "Make the statement?" in declined
-    assert reads(sandbox) == before + 5
+    assert sandbox.reads(US) == before + 5
     assert connected.json("reconcile", "list", *TENANT)["statements"] == []

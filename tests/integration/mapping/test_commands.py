@@ -20,7 +20,7 @@ from services.mapping import settings as rules
 from services.mapping.settings import of_company
 from services.onboarding import company_settings
 from services.refusals import Refusal
-from tests.support.exporting import REALM, TENANT, Straight, Workbench, invoice, payment
+from tests.support.exporting import REALM, TENANT, Workbench, invoice, payment, wire_of
 
 
 class Told:
@@ -43,24 +43,11 @@ class Told:
 def told(workbench: Workbench, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Told]:
     """A function that runs a command; calls go through the test's own wire."""
     monkeypatch.setenv("DATABASE_URL", database_url)
-    monkeypatch.setattr("services.connections.clients.Clients", _wire(workbench.clients))
+    monkeypatch.setattr("services.connections.clients.Clients", wire_of(workbench.clients))
     configuration.cache_clear()
     yield Told()
     console.mode.json = False
     configuration.cache_clear()
-
-
-def _wire(clients: Straight) -> Any:
-    class Wire:
-        """`Clients` of the test: a minted token, no limits."""
-
-        def __init__(self, *_: object) -> None:
-            self.look = clients.look
-
-        def close(self) -> None:
-            """Nothing is pooled."""
-
-    return Wire
 
 
 def test_mappings_from_suggestion_to_history(told: Told, workbench: Workbench) -> None:

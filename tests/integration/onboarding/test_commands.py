@@ -14,14 +14,14 @@ from typer.testing import CliRunner
 from services.cli import console, onboard
 from services.configuration import configuration
 from tests.integration.onboarding.conftest import Wizard
-from tests.support.exporting import TENANT, Straight
+from tests.support.exporting import TENANT, wire_of
 
 
 @pytest.fixture
 def told(wizard: Wizard, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A function that runs a command with --json and returns its answer; calls go through the test's own wire."""
     monkeypatch.setenv("DATABASE_URL", database_url)
-    monkeypatch.setattr("services.connections.clients.Clients", _wire(wizard.bench.clients))
+    monkeypatch.setattr("services.connections.clients.Clients", wire_of(wizard.bench.clients))
     configuration.cache_clear()
 
     def run(*arguments: str, input_: str | None = None) -> Any:
@@ -37,19 +37,6 @@ def told(wizard: Wizard, database_url: str, monkeypatch: pytest.MonkeyPatch) -> 
     yield run
     console.mode.json = False
     configuration.cache_clear()
-
-
-def _wire(clients: Straight) -> Any:
-    class Wire:
-        """`Clients` of the test: a minted token, no limits."""
-
-        def __init__(self, *_: object) -> None:
-            self.look = clients.look
-
-        def close(self) -> None:
-            """Nothing is pooled."""
-
-    return Wire
 
 
 def test_from_hand_over_to_undo(wizard: Wizard, told: Any, tmp_path: Path) -> None:
