@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from itertools import combinations
 
 from messages.money import to_decimal, to_minor
 from services.quickbooks.entities import Payment
@@ -23,8 +22,8 @@ Target = tuple[str, str]
 
 CREDITS = frozenset({"CreditMemo"})
 CHARGES = frozenset({"Invoice"})
-MOST_UNCLEAR = 12
-"""Journal entries and the like on one payment, of which only the sums tell whether they are charges or credits."""
+MOST_SUMS = 100_000
+"""How many sums of journal entries and the like are tried: only sums tell which of them are charges, which credits."""
 
 AUTOMATIC = "Created by QB Online to link credits to charges"
 """What QuickBooks writes on the payment of zero by which it applies a credit by itself."""
@@ -116,7 +115,9 @@ def _lines(payment: Payment, currency: str) -> tuple[dict[Target, int], dict[Tar
     numbers: dict[Target, str] = {}
     for line in payment.line or ():
         links = line.linked_txn or ()
-        if len(links) != 1:
+        if not links:  # settles nothing; what QuickBooks says is applied tells whether that is all
+            continue
+        if len(links) > 1:
             raise Unreadable(f"a line names {len(links)} transactions")
         target = (links[0].txn_type, links[0].txn_id)
         amounts[target] = amounts.get(target, 0) + _minor(line.amount, currency)
@@ -128,17 +129,33 @@ def _lines(payment: Payment, currency: str) -> tuple[dict[Target, int], dict[Tar
 
 def _sides(lines: Mapping[Target, int], applied: int | None) -> tuple[dict[Target, int], dict[Target, int]]:
     """Charges and credits. A journal entry may be either: what makes the sums agree is true."""
-    clear = {target: amount for target, amount in lines.items() if target[0] in CHARGES | CREDITS}
-    unclear = sorted(set(lines) - set(clear), key=_order)
-    if len(unclear) > MOST_UNCLEAR:
-        raise Unreadable(f"it settles {len(unclear)} transactions that are neither invoices nor credit memos")
-    for size in range(len(unclear) + 1):
-        for chosen in combinations(unclear, size):
-            credits_ = {t: a for t, a in lines.items() if t[0] in CREDITS or t in chosen}
-            charges = {t: a for t, a in lines.items() if t not in credits_}
-            if applied is None or sum(charges.values()) - sum(credits_.values()) == applied:
-                return charges, credits_
-    raise Unreadable("its lines do not add up to what QuickBooks says is applied")
+    credits_ = {target: amount for target, amount in lines.items() if target[0] in CREDITS}
+    charges = {target: amount for target, amount in lines.items() if target not in credits_}
+    over = 0 if applied is None else sum(charges.values()) - sum(credits_.values()) - applied
+    unclear = {target: charges[target] for target in sorted(charges, key=_order) if target[0] not in CHARGES}
+    # What turns from a charge into a credit lowers the sum by twice its amount.
+    chosen = _adding_up(unclear, over // 2) if over % 2 == 0 else None
+    if chosen is None:
+        raise Unreadable("its lines do not add up to what QuickBooks says is applied")
+    return (
+        {target: amount for target, amount in charges.items() if target not in chosen},
+        credits_ | {target: charges[target] for target in chosen},
+    )
+
+
+def _adding_up(amounts: Mapping[Target, int], wanted: int) -> tuple[Target, ...] | None:
+    """The fewest of the amounts whose sum is wanted; None when there are none."""
+    found: dict[int, tuple[Target, ...]] = {0: ()}
+    for target, amount in amounts.items():
+        for sum_, chosen in list(found.items()):
+            more = sum_ + amount
+            if more <= wanted and (more not in found or len(found[more]) > len(chosen) + 1):
+                found[more] = (*chosen, target)
+        if len(found) > MOST_SUMS:
+            raise Unreadable(
+                f"it settles {len(amounts)} transactions that are neither invoices nor credit memos"
+            )
+    return found.get(wanted)
 
 
 def _lay(

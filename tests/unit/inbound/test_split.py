@@ -71,13 +71,34 @@ def test_a_journal_entry_is_a_charge_or_a_credit_as_the_sums_say(cents: int) -> 
     assert [use.credit for use in taken_apart(both, cents, 0).uses] == [("JournalEntry", "2")]
 
 
+@given(charges=st.lists(st.integers(1, 10**6), max_size=40), credit=st.integers(1, 10**6))
+def test_any_number_of_journal_entries_is_charges_when_all_of_it_is_cash(
+    charges: list[int], credit: int
+) -> None:
+    """A payment may settle dozens of journal entries beside an invoice; one of them may as well be a credit."""
+    lines = [line("Invoice", 1, 2 * credit), *(line("JournalEntry", n, c) for n, c in enumerate(charges, 10))]
+    paid = taken_apart(lines, 2 * credit + sum(charges), 0)
+    assert paid.settles(("Invoice", "1")) == 2 * credit
+    assert sum(paid.cash.values()) == 2 * credit + sum(charges)
+    few = [*lines[:8], line("JournalEntry", 9, credit)]
+    cash = credit + sum(charges[:7])
+    assert sum(use.amount for use in taken_apart(few, cash, 0).uses) == credit
+
+
+def test_a_line_that_names_no_transaction_settles_nothing() -> None:
+    """QuickBooks' own sums tell whether that is so: the rest of the payment is taken over."""
+    empty = {"Amount": Decimal(0)}
+    found = taken_apart([line("Invoice", 1, 1000), empty], 3000, 2000)
+    assert (found.settles(("Invoice", "1")), found.unapplied) == (1000, 2000)
+
+
 @pytest.mark.parametrize(
     ("lines", "total", "unapplied"),
     [
         ([line("Invoice", 1, 100)], 90, None),  # takes more than it has
         ([line("Invoice", 1, 100)], 100, 5),  # says that some is left
         ([line("CreditMemo", 1, 100)], 0, 0),  # credit that nothing takes
-        ([{"Amount": Decimal(1), "LinkedTxn": []}], 100, None),
+        ([{"Amount": Decimal(1), "LinkedTxn": []}], 100, 0),  # applied to what nobody names
     ],
 )
 def test_what_does_not_add_up_is_refused(
