@@ -91,7 +91,7 @@ def parse(raw: bytes) -> Notification:
     """Read a post of either format; never raises, whatever the bytes."""
     try:
         data = body.load(raw.decode("utf-8"))
-    except ValueError:
+    except (RecursionError, ValueError):
         return Notification((), ("the post is no JSON",))
     events: list[Event] = []
     rejected: list[str] = []
