@@ -56,6 +56,7 @@ _HEADER: Final = (
     _Field("tax treatment", _at("GlobalTaxCalculation")),
     _Field("tax", _at("TxnTaxDetail", "TotalTax")),
     _Field("total", _at("TotalAmt")),
+    _Field("deposit", _at("Deposit")),  # money that settles an invoice without a Payment, which no feed shows
     _Field("class", _at("ClassRef"), "quickbooks"),
     _Field("location", _at("DepartmentRef"), "quickbooks"),
 )
@@ -119,11 +120,11 @@ def _sold(raw: Wire) -> list[Wire]:
 
 
 def _plain(value: Any) -> Any:
-    """What counts of a value: a reference by its id, a number by its amount, nothing and empty alike."""
+    """What counts of a value: a reference by its id, a number by its amount; nothing, empty and zero alike."""
     if isinstance(value, Mapping):
         return str(value.get("value") or "")
     if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
-        return _number(value)
+        return _number(value) or ""
     return str(value or "")
 
 

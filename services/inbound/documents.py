@@ -28,6 +28,10 @@ _ACTIONS: Final = {
     "deleted": ["mark_void", "recreate", "ignore"],
 }
 _CODES: Final = {"voided": "external_voided", "deleted": "external_deleted"}
+_DEPOSIT: Final = (
+    "Take the deposit off the invoice in QuickBooks and receive it as a payment, which then reaches billing: that "
+    "settles this by itself. Accepted, it stays in QuickBooks alone."
+)
 _NOUNS: Final = {"invoice": "Invoice", "credit_note": "Credit note"}
 
 # A merge moves documents to the surviving customer: the old one is gone, or the client follows already.
@@ -194,6 +198,8 @@ def _problem(
         "voided": "Void it in billing too and mark it void here, or recreate it in QuickBooks.",
         "deleted": "Void it in billing too and mark it void here, or recreate it in QuickBooks.",
     }[change]
+    if "deposit" in fields:
+        fix = _DEPOSIT
     return Problem(
         type=drift.TYPE,
         code=code,

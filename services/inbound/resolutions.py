@@ -83,6 +83,12 @@ def re_export(
             f"{kind} {document_id} was {open_.change} in QuickBooks; there is nothing to put it back into: recreate it",
         )
     assert open_.observed is not None
+    if any(one["field"] == "deposit" for one in open_.differences):
+        raise conflict(
+            "deposit",
+            f"{kind} {document_id} has a deposit in QuickBooks, which an export cannot take off: do it there, and "
+            "receive the money as a payment; or accept it",
+        )
     link = _link(connection, open_)
     links.put(connection, replace(link, sync_token=str(open_.observed["SyncToken"])))
     return _export(connection, open_, actor, reason, "re_export")

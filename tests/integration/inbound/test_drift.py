@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from services.inbound import resolutions
+from services.inbound import filing, resolutions, sightings
+from services.quickbooks import body
 from services.refusals import Refusal
 from tests.support.exporting import TENANT, invoice, voided
 from tests.support.inbound import InboundBench
@@ -26,6 +29,14 @@ def state(bench: InboundBench, document_id: str = "inv-1") -> str:
     link = bench.link("invoice", document_id)
     assert link is not None
     return link.state
+
+
+def show(bench: InboundBench, external_id: str, **fields: object) -> None:
+    """A version of an invoice as QuickBooks would show it, with fields that the sandbox company does not keep."""
+    row = body.load(json.dumps({**bench.object("Invoice", external_id), **fields}))
+    with bench.fleet.transaction(TENANT) as connection:
+        filing.file(connection, bench.company, None, [sightings.shown("Invoice", row)])
+    bench.settle()
 
 
 def test_a_changed_total_is_told_with_both_versions(bench: InboundBench) -> None:
@@ -78,6 +89,22 @@ def test_what_quickbooks_owns_and_what_payments_move_is_silent(bench: InboundBen
     link = bench.link("invoice", "inv-1")
     assert link is not None
     assert link.sync_token == bench.object("Invoice", qb)["SyncToken"]
+
+
+def test_a_deposit_on_an_invoice_is_told_and_not_exported_over(bench: InboundBench) -> None:
+    """Money that QuickBooks takes off an invoice without a payment never hides: only a person can book it."""
+    qb = bench.invoice("inv-1")
+    show(bench, qb, SyncToken="7", Deposit=30.5)
+    (told,) = bench.told("document.drifted")
+    assert [one["field"] for one in told["differences"]] == ["deposit"]
+    (open_,) = bench.exceptions()
+    assert "receive it as a payment" in open_.fix
+    with bench.fleet.transaction(TENANT) as connection:
+        place = (connection, bench.company_id, "invoice", "inv-1")
+        with pytest.raises(Refusal, match="cannot take off"):
+            resolutions.re_export(*place, actor="dana", reason="ours is right")
+    show(bench, qb, SyncToken="8", Deposit=0)
+    assert (bench.exceptions(), state(bench)) == ([], "synced")
 
 
 @pytest.mark.parametrize(
