@@ -21,7 +21,7 @@ from messages.invoices import Document, InvoiceCorrected, InvoiceFinalized, Invo
 from messages.money import to_decimal
 from services.mapping.mappings import Key
 from services.mapping.mappings import Mapping as Mapped
-from services.outbound import customers, lines, marker, taxes
+from services.outbound import customers, lines, marker, taxes, texts
 from services.outbound.books import Books
 from services.outbound.findings import Finding, missing_mapping
 
@@ -112,7 +112,7 @@ def build(
         "PrivateNote": marker.note(mark, po_number, reason, remark),
     }
     if document.customer_memo:
-        body["CustomerMemo"] = {"value": lines.cut(document.customer_memo, LONGEST_MEMO)}
+        body["CustomerMemo"] = {"value": texts.fitted(document.customer_memo, LONGEST_MEMO)}
     if form is INVOICE:
         body |= _payable(document, books, mappings, findings)
     return body, findings
@@ -258,7 +258,7 @@ def _address(address: Address) -> dict[str, str]:
         "Country": address.country,
     }
     return {
-        name: lines.cut(value, _LONGEST_IN_ADDRESS.get(name, LONGEST_ADDRESS_LINE))
+        name: texts.fitted(value, _LONGEST_IN_ADDRESS.get(name, LONGEST_ADDRESS_LINE))
         for name, value in fields.items()
         if value
     }

@@ -17,9 +17,9 @@ from services.outbound import taxes
 from services.outbound.amounts import priced
 from services.outbound.books import Books
 from services.outbound.findings import Finding, missing_mapping
+from services.outbound.texts import fitted
 
 LONGEST_DESCRIPTION = 4000
-_CUT = "..."
 MOST_LINES = 10_000
 MOST_TAXED_LINES = 750
 
@@ -73,7 +73,12 @@ def build(
     told = taxes.told(document)
     for number, line in enumerate(document.lines, start=1):
         if is_note(line):
-            wire.append({"DetailType": "DescriptionOnly", "Description": cut(line.description)})
+            wire.append(
+                {
+                    "DetailType": "DescriptionOnly",
+                    "Description": fitted(line.description, LONGEST_DESCRIPTION),
+                }
+            )
             continue
         item = _item(number, line, books, mappings, findings)
         tax_code = taxes.line_code(number, line, by_id, books, mappings, findings, told=told)
@@ -192,7 +197,7 @@ def _sales_line(
     return {
         "DetailType": "SalesItemLineDetail",
         "Amount": price.amount,
-        "Description": cut(description),
+        "Description": fitted(description, LONGEST_DESCRIPTION),
         "SalesItemLineDetail": detail,
     }
 
@@ -205,11 +210,6 @@ def signed(line: Line, sign: int) -> tuple[Decimal, Decimal]:
     if line.quantity < 0:
         return -line.quantity, line.unit_price
     return line.quantity, -line.unit_price
-
-
-def cut(text: str, longest: int = LONGEST_DESCRIPTION) -> str:
-    """A text as long as QuickBooks takes it; one that is cut shows it."""
-    return text if len(text) <= longest else text[: longest - len(_CUT)] + _CUT
 
 
 def _short(description: str) -> str:

@@ -11,6 +11,7 @@ import json
 from uuid import UUID
 
 from services.ledger.operations import Operation
+from services.outbound.texts import fitted
 
 LENGTH = 8  # 40 bits: next to number, customer, total and date, a chance match is out of the question
 LONGEST_NOTE = 4000
@@ -31,7 +32,7 @@ def of(tenant: str, company_id: UUID | None, kind: str, document_id: str) -> str
 def note(mark: str, *said: str | None) -> str:
     """The private note: what people should read, then the marker, which is never cut off."""
     ending = f"algasync {mark}"
-    text = "\n".join(part for part in said if part)[: LONGEST_NOTE - len(ending) - 1]
+    text = fitted("\n".join(part for part in said if part), LONGEST_NOTE - len(ending) - 1)
     return f"{text}\n{ending}" if text else ending
 
 

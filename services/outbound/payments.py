@@ -14,7 +14,7 @@ from messages.money import to_decimal
 from messages.payments import PaymentRecorded
 from services.mapping.mappings import Key
 from services.mapping.mappings import Mapping as Mapped
-from services.outbound import allocations, forms, lines, marker
+from services.outbound import allocations, forms, marker, texts
 from services.outbound.allocations import Amounts
 from services.outbound.books import Books
 from services.outbound.findings import Finding
@@ -56,7 +56,7 @@ def build(
     }
     reference = _reference(payment)
     if reference is not None:
-        body["PaymentRefNum"] = lines.cut(reference, LONGEST_REFERENCE)
+        body["PaymentRefNum"] = texts.fitted(reference, LONGEST_REFERENCE)
     for name in _methods(payment):
         if ("payment_method", name, "") in mappings:
             body["PaymentMethodRef"] = {"value": mappings["payment_method", name, ""].external_id}

@@ -27,8 +27,10 @@ from services.outbound import (
     closed_books,
     dossiers,
     forms,
+    lines,
     marker,
     payment_maker,
+    texts,
     troubles,
     unlinked,
     unsupported,
@@ -109,8 +111,8 @@ class ReturnMoney(OutboundHandler):
                 return Fail(problem(findings, title=title, client_id=paid.document.client_id))
             wire = self._expense(operation, paid, current, amount, dated, bank, receivables, remark)
             return Send(calls.create("Purchase", wire | in_currency, requestid=requestid))
-        lines = allocations.lines(allocations.added(freed, {target: amount}))
-        return Send(calls.update_full("Payment", {**current, "Line": lines}, requestid=requestid))
+        tied = allocations.lines(allocations.added(freed, {target: amount}))
+        return Send(calls.update_full("Payment", {**current, "Line": tied}, requestid=requestid))
 
     def recipe(self, connection: Connection, operation: Operation) -> Problem | None:
         """What a person does, where the company does not have it posted."""
@@ -139,7 +141,7 @@ class ReturnMoney(OutboundHandler):
             "Line": [
                 {
                     "Amount": amount,
-                    "Description": said,
+                    "Description": texts.fitted(said, lines.LONGEST_DESCRIPTION),
                     "DetailType": "AccountBasedExpenseLineDetail",
                     "AccountBasedExpenseLineDetail": {"AccountRef": {"value": receivables}},
                 }

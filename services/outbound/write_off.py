@@ -27,8 +27,10 @@ from services.outbound import (
     closed_books,
     dossiers,
     forms,
+    lines,
     marker,
     payment_maker,
+    texts,
     troubles,
     unlinked,
     unsupported,
@@ -208,7 +210,7 @@ def _memo(
             {
                 "DetailType": "SalesItemLineDetail",
                 "Amount": amount,
-                "Description": f"Written off: {said}",
+                "Description": texts.fitted(f"Written off: {said}", lines.LONGEST_DESCRIPTION),
                 "SalesItemLineDetail": {
                     "ItemRef": {"value": item},
                     "Qty": Decimal(1),
