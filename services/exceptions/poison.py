@@ -52,7 +52,7 @@ def problem(code: str, message: str, type_: str | None, details: dict[str, Any])
     """A message that nobody can take over as it is. `details` holds its letter_id."""
     again = (
         "Correct it where it was made and emit it again, then discard this letter: "
-        f"algasync dead-letters discard --id {details['letter_id']} --reason ..."
+        f"algasync dead-letters discard --id {details['letter_id']} --because ..."
     )
     return Problem(
         type=POISON,

@@ -23,7 +23,7 @@ def test_every_reason_has_a_why_and_a_fix(code: str) -> None:
     unknown = poison.problem("never heard of", "?", None, {"letter_id": "l-1"})
     assert problem.why != unknown.why
     assert problem.happened == "type is 7; send a name"
-    assert "replay the letter" in problem.fix or "dead-letters discard --id l-1" in problem.fix
+    assert "replay the letter" in problem.fix or "dead-letters discard --id l-1 --because" in problem.fix
 
 
 def test_the_cause_groups_by_reason_and_type() -> None:
