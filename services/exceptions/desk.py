@@ -19,12 +19,12 @@ from sqlalchemy import Connection, Row, TextClause, text
 from services.exceptions import announcements
 from services.ledger.operations import Operation
 from services.ledger.ports import Problem
+from services.ledger.troubles import EXPORT_ERROR
 from services.refusals import missing
 
 ACTOR = "algasync"
 """Who acts in the timeline when no person does."""
 
-EXPORT_ERROR = "accounting_sync_export_error"
 POISON = "accounting_sync_poison_message"
 
 _DIRECTIONS = {

@@ -9,7 +9,8 @@ from services.ledger.ports import Problem
 from services.ledger.record import MAX_TRIES
 from services.quickbooks.errors import QuickBooksError
 
-_EXPORT_ERROR: Final = "accounting_sync_export_error"
+EXPORT_ERROR: Final = "accounting_sync_export_error"
+"""The type of the exception when an operation on its way to QuickBooks stopped; `code` says why."""
 
 
 def gone(operation: Operation) -> Problem:
@@ -17,7 +18,7 @@ def gone(operation: Operation) -> Problem:
     assert operation.call is not None
     what = operation.call["entity"]
     return Problem(
-        type=_EXPORT_ERROR,
+        type=EXPORT_ERROR,
         code="deleted_meanwhile",
         cause=f"deleted:{operation.document_kind}:{operation.document_id}",
         title=f"The {what} of {operation.document_kind} {operation.document_id} was deleted in QuickBooks",
@@ -31,7 +32,7 @@ def gone(operation: Operation) -> Problem:
 def internal(operation: Operation, error: Exception) -> Problem:
     """Processing an operation ended with an error that nobody expects."""
     return Problem(
-        type=_EXPORT_ERROR,
+        type=EXPORT_ERROR,
         code="internal_error",
         cause=f"internal:{operation.kind}:{type(error).__name__}",
         title=f"algasync could not process {operation.document_kind} {operation.document_id}",
@@ -45,7 +46,7 @@ def internal(operation: Operation, error: Exception) -> Problem:
 def worn_out(operation: Operation, error: QuickBooksError) -> Problem:
     """An operation was tried as often as it may be without a person; `error` ended the last try."""
     return Problem(
-        type=_EXPORT_ERROR,
+        type=EXPORT_ERROR,
         code="quickbooks_unavailable",
         cause=f"unavailable:{operation.company_id}",
         title=f"QuickBooks keeps failing for {operation.document_kind} {operation.document_id}",

@@ -21,9 +21,9 @@ from services.exceptions import replays
 from services.ledger.documents import Document
 from services.ledger.operations import Operation
 from services.ledger.ports import Problem
+from services.ledger.troubles import EXPORT_ERROR
 from services.outbound import words
 from services.outbound.books import Books
-from services.outbound.findings import EXPORT_ERROR
 
 REFUSALS = frozenset({"6200", "6210"})
 """Intuit's codes for a closed period, without and with a password."""

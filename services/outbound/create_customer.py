@@ -16,12 +16,12 @@ from messages.clients import Client
 from services.exceptions import causes
 from services.ledger.operations import Operation
 from services.ledger.ports import Adopt, Fail, Look, Prepared, Problem, Send, Settled, Skip
+from services.ledger.troubles import EXPORT_ERROR
 from services.mapping import mappings
 from services.mapping.mappings import Key, lookup
 from services.outbound import books as books_
 from services.outbound import customers, forms, new_customers
 from services.outbound.books import Books
-from services.outbound.findings import EXPORT_ERROR
 from services.outbound.handler import OutboundHandler, sent
 from services.quickbooks import calls, query
 from services.quickbooks.entities import Customer

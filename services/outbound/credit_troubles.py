@@ -8,10 +8,10 @@ from typing import Any
 from messages.credits import CreditApplied
 from services.ledger.documents import Document
 from services.ledger.ports import Problem
+from services.ledger.troubles import EXPORT_ERROR
 from services.outbound import allocations, voids, words
 from services.outbound.allocations import Amounts
 from services.outbound.dossiers import Dossier, target
-from services.outbound.findings import EXPORT_ERROR
 
 
 def used_already(

@@ -14,8 +14,8 @@ from sqlalchemy import Connection, Row, text
 
 from services.ledger.documents import Document
 from services.ledger.ports import Problem
+from services.ledger.troubles import EXPORT_ERROR
 from services.outbound import words
-from services.outbound.findings import EXPORT_ERROR
 
 WINDOW: Final = timedelta(days=5)
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from services.ledger.ports import Problem
-
-EXPORT_ERROR = "accounting_sync_export_error"
+from services.ledger.troubles import EXPORT_ERROR
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from typing import Any
 
 from services.ledger.links import Link
 from services.ledger.ports import Problem
+from services.ledger.troubles import EXPORT_ERROR
 from services.outbound import totals, words
 from services.outbound.dossiers import Dossier
-from services.outbound.findings import EXPORT_ERROR
 
 
 def by_hand(voided: Dossier, stands: Mapping[str, Any], noun: str, dated: date) -> Problem:

@@ -20,6 +20,7 @@ from services.ledger import links
 from services.ledger.links import Link
 from services.ledger.operations import Operation
 from services.ledger.ports import Fail, Found, Look, Prepared, Problem, Send, Settled, Skip
+from services.ledger.troubles import EXPORT_ERROR
 from services.outbound import (
     allocations,
     announcements,
@@ -42,7 +43,7 @@ from services.outbound.allocations import Target
 from services.outbound.books import Books
 from services.outbound.dossiers import Dossier, Reference
 from services.outbound.export_payment import from_quickbooks
-from services.outbound.findings import EXPORT_ERROR, Finding, problem
+from services.outbound.findings import Finding, problem
 from services.outbound.handler import OutboundHandler, as_answer, asked, sent
 from services.quickbooks import calls, query
 from services.quickbooks.errors import QuickBooksError

@@ -14,11 +14,11 @@ from sqlalchemy import Connection
 from services.ledger import links
 from services.ledger.operations import Operation
 from services.ledger.ports import Fail, Prepared, Problem, Send, Settled, Skip
+from services.ledger.troubles import EXPORT_ERROR
 from services.outbound import announcements, applications, closed_books, dossiers, room, voids, words
 from services.outbound import books as books_
 from services.outbound.dossiers import Dossier
 from services.outbound.export_payment import from_quickbooks
-from services.outbound.findings import EXPORT_ERROR
 from services.outbound.handler import OutboundHandler
 from services.quickbooks import calls
 from services.quickbooks.reply import Reply

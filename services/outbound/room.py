@@ -17,10 +17,10 @@ from services.database.statement import Statement
 from services.ledger.documents import Document
 from services.ledger.operations import Operation
 from services.ledger.ports import Condition, Hold, Look, Problem
+from services.ledger.troubles import EXPORT_ERROR
 from services.outbound import allocations, voids, words
 from services.outbound.allocations import Amounts
 from services.outbound.dossiers import Dossier, target
-from services.outbound.findings import EXPORT_ERROR
 from services.quickbooks import calls, query
 from services.quickbooks.errors import Refused
 

@@ -9,10 +9,11 @@ from typing import Any
 from services.ledger.documents import Document
 from services.ledger.operations import Operation
 from services.ledger.ports import Problem
+from services.ledger.troubles import EXPORT_ERROR
 from services.outbound import allocations, opposites, totals, words
 from services.outbound.books import Books
 from services.outbound.dossiers import Dossier
-from services.outbound.findings import EXPORT_ERROR, Finding
+from services.outbound.findings import Finding
 from services.outbound.forms import Form
 from services.outbound.handler import sent
 

@@ -10,11 +10,11 @@ from services.ledger import waits
 from services.ledger.documents import Document
 from services.ledger.operations import Operation
 from services.ledger.ports import Condition, Fail, Hold, Move, Prepared, Problem
+from services.ledger.troubles import EXPORT_ERROR
 from services.outbound import books as books_
 from services.outbound import words
 from services.outbound.books import Books
 from services.outbound.dossiers import Dossier
-from services.outbound.findings import EXPORT_ERROR
 
 # Also what was linked since it was looked at: holding on to that starts the look over.
 _STILL_COMING = text(

@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 from messages.money import to_decimal
 from services.ledger.operations import Operation
 from services.ledger.ports import Fail, Look, Prepared, Problem, Settled
+from services.ledger.troubles import EXPORT_ERROR
 from services.outbound import dossiers, words
 from services.outbound.dossiers import Dossier
-from services.outbound.findings import EXPORT_ERROR
 from services.outbound.handler import OutboundHandler
 from services.quickbooks.errors import Refused
 from services.quickbooks.reply import Reply
