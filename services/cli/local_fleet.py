@@ -1,7 +1,7 @@
 """The whole fleet on one machine: embedded servers as far as none are given, and every process of ours.
 
 Each process is an ordinary `algasync` command with ordinary settings, so what runs here runs anywhere. A process
-that dies is started again and the fact is said.
+or server of ours that dies is started again and the fact is said.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TextIO
 
 import requests
 
-from deploy.local import NotInstalledError, PostgresqlServer, RabbitmqNode
+from deploy.local import NotInstalledError, PostgresqlServer, RabbitmqNode, StartError
 from deploy.local.process import (
     end,
     free_port,
@@ -222,6 +222,7 @@ class LocalFleet:
     def _restart_the_fallen(self) -> None:
         rest: dict[str, float] = {}
         while not self._stop.wait(0.5):
+            self._restart_fallen_servers()
             for role, pid in list(self._pids.items()):
                 if process(pid) is None and not self._stop.is_set():
                     self.say(f"{role} (process {pid}) ended unexpectedly and is started again")
@@ -229,3 +230,14 @@ class LocalFleet:
                     if not self._stop.wait(rest[role]):
                         self._spawn(role)
         self._stopped.wait()  # what this thread started dies with it, and must first be stopped in order
+
+    def _restart_fallen_servers(self) -> None:
+        for server in self._servers:
+            if server.pid is not None or self._stop.is_set():
+                continue
+            name = "PostgreSQL" if isinstance(server, PostgresqlServer) else "RabbitMQ"
+            self.say(f"{name} ended unexpectedly and is started again")
+            try:
+                server.start(dies_with_parent=True)
+            except StartError as error:
+                self.say(f"{name} did not start; the next try follows. {error}")

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import requests
 
+from deploy.local import PostgresqlServer
 from deploy.local.process import process, take
 from services.cli.demo.audit import audit
 from tests.support.command import RunCli
@@ -91,6 +92,25 @@ def test_up_stops_cleanly(database_url: str, tmp_path: Path) -> None:
         fleet.send_signal(signal.SIGTERM)
         assert fleet.wait(60) == 0, "".join(said)
     eventually(lambda: not any(process(pid) for pid in children), 10)
+
+
+def test_a_server_that_dies_is_started_again(broker_url: str, tmp_path: Path) -> None:
+    """`up` brings a killed PostgreSQL of its own back at the same address, says so, and the fleet goes on."""
+    program = Path(sys.executable).parent / "algasync"
+    env = {**os.environ, "BROKER_URL": broker_url, "ALGASYNC_DATA": str(tmp_path)}
+    env.pop("DATABASE_URL", None)
+    server = PostgresqlServer(tmp_path / "postgresql")
+    with subprocess.Popen([program, "up"], env=env, stdout=subprocess.PIPE, text=True) as fleet:
+        assert fleet.stdout is not None
+        api = next(line.split()[1] for line in fleet.stdout if line.strip().startswith("API "))
+        before = server.url
+        server.kill()
+        assert any("PostgreSQL ended unexpectedly" in line for line in fleet.stdout)
+        eventually(lambda: server.pid is not None and requests.get(f"{api}/readyz", timeout=10).ok, 40)
+        assert server.url == before
+        fleet.send_signal(signal.SIGTERM)
+        assert fleet.wait(60) == 0
+    assert server.pid is None
 
 
 def test_a_second_fleet_in_the_same_folder_is_refused(
