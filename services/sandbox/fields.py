@@ -89,8 +89,10 @@ def flag(path: str, value: Any) -> bool:
     raise faults.malformed(f"{path} must be true or false")
 
 
-def day(path: str, value: Any) -> str:
-    """A calendar date; a time after it is cut off, as Intuit does."""
+def day(path: str, value: Any) -> Any:
+    """A calendar date; a time after it is cut off, as Intuit does. An empty one is an absent field (seen in SDKs)."""
+    if value == "":
+        return IGNORED
     match = _DATE.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise faults.invalid_date(path, value)
@@ -101,9 +103,11 @@ def day(path: str, value: Any) -> str:
 
 
 def choice(*words: str) -> Checker:
-    """One word of an enumeration."""
+    """One word of an enumeration; an empty one is an absent field (seen in SDKs)."""
 
-    def check(path: str, value: Any) -> str:
+    def check(path: str, value: Any) -> Any:
+        if value == "":
+            return IGNORED
         if value not in words:
             raise faults.invalid_choice(path, value)
         return str(value)

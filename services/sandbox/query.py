@@ -168,6 +168,8 @@ class Parser:
             if kind == "time":
                 return parse_stamp(text)
             if kind == "date":
+                if not text:
+                    raise ValueError("no day")
                 return day(name, text)
             if kind == "bool":
                 return _BOOLEANS[text.lower()]

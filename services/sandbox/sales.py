@@ -144,7 +144,8 @@ def _sales_line(unit: Unit, line: Obj) -> None:
     if "IncomeAccountRef" in item:
         detail["ItemAccountRef"] = item["IncomeAccountRef"]
     priced = "Qty" in detail and "UnitPrice" in detail
-    if priced and cents(detail["Qty"] * detail["UnitPrice"]) != line["Amount"]:
+    unsaid = not detail.get("Qty") and not detail.get("UnitPrice")  # SDKs send zeros for what was not set
+    if priced and not unsaid and cents(detail["Qty"] * detail["UnitPrice"]) != line["Amount"]:
         raise faults.amount_mismatch(line["Amount"])
 
 

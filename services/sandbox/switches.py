@@ -36,6 +36,7 @@ class Switches:
     warn_duplicate_number: bool = True
     inactive_reference_code: Literal["610", "2500", "6250"] = "610"  # 6250: customers; others 610
     us_default_line_tax: Literal["NON", "TAX"] = "NON"
+    us_tax_calculation: Literal["refuse", "ignore"] = "refuse"  # GlobalTaxCalculation in the US
     us_latin1_only: bool = False
     void_reply_shows_old_amounts: bool = False
     closed_period_code: Literal["6200", "6210"] = "6210"

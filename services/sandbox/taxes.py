@@ -17,6 +17,8 @@ US_LINE_CODES = ("TAX", "NON")
 def default_line_codes(unit: Unit, document: Obj) -> None:
     """Check each sales line's tax code by country, and fill in what QuickBooks fills in when it is missing."""
     company = unit.company
+    if company.us and company.switches.us_tax_calculation == "ignore":
+        document.pop("GlobalTaxCalculation", None)
     mode = document.get("GlobalTaxCalculation")
     if company.us and mode is not None:
         raise faults.business(

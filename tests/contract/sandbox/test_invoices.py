@@ -208,6 +208,25 @@ def test_voided_note_stays_within_its_length(us: Books) -> None:
     us.post("/invoice", voided)
 
 
+def test_unset_fields_of_sdks_are_absent_fields(us: Books) -> None:
+    """SDKs send empty dates and words, and zeros as quantity and price, for what was not set [seen]."""
+    unset = {"TxnDate": "", "DueDate": "", "ShipDate": "", "DocNumber": "", "PrivateNote": "", "TotalAmt": ""}
+    more = {
+        "Deposit": 0,
+        "Balance": 0,
+        "PrintStatus": "",
+        "EInvoiceStatus": None,
+        "CustomField": [],
+        "LinkedTxn": [],
+    }
+    line = {**sales_line("100.00", Qty=0, UnitPrice=0, ServiceDate=""), "LineNum": 0, "LinkedTxn": []}
+    made = us.invoice(**unset, **more, Line=[line])
+    assert (made["TotalAmt"], made["PrintStatus"], "ShipDate" in made) == (100, "NotSet", False)
+    assert made["DueDate"] == made["TxnDate"]
+    body = {"DisplayName": "A", "PreferredDeliveryMethod": "", "Title": "", "Balance": 0, "Notes": ""}
+    assert us.post("/customer", body)["Customer"]["PreferredDeliveryMethod"] == "None"
+
+
 def test_void_empties_the_invoice(us: Books) -> None:
     """Voided: live object, totals and lines at zero, PrivateNote begins with Voided, SyncToken moved on.
 

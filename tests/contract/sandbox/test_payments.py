@@ -236,10 +236,7 @@ def journal_lines(*rows: tuple[str, int, str, str]) -> list[dict[str, object]]:
 
 
 def test_only_receivables_are_owed(us: Books) -> None:
-    """A customer named on the income line of a journal entry owes what its receivables line says, no more or less.
-
-    https://developer.intuit.com/app/developer/qbo/docs/api/accounting/all-entities/journalentry
-    """
+    """A customer named on the income line of a journal entry owes what its receivables line says, no more [XSD]."""
     lines = journal_lines(("Debit", 80, "7", "1"), ("Credit", 80, "1", "1"))
     entry = us.post("/journalentry", {"Line": lines})["JournalEntry"]
     owed = us.control("GET", f"/companies/{us.realm}/receivables")

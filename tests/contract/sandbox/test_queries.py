@@ -86,6 +86,7 @@ def test_default_order_of_documents_is_a_switch(us: Books) -> None:
         ("SELECT * FROM Invoice STARTPOSITION 1.0", "4000"),
         ("SELECT * FROM Invoice WHERE TxnDate >= '2026-3-2'", "4001"),
         ("SELECT * FROM Invoice WHERE TxnDate = 'today'", "4001"),
+        ("SELECT * FROM Invoice WHERE TxnDate = ''", "4001"),
         ("SELECT * FROM Customer WHERE Active = 'maybe'", "4001"),
         ("SELECT * FROM Invoice WHERE DocNumber = 'a' OR DocNumber = 'b'", "4000"),
         ("SELECT * FROM Invoice WHERE NOT DocNumber = 'a'", "4001"),

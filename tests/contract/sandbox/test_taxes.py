@@ -86,8 +86,10 @@ def test_missing_line_code(us: Books) -> None:
 
 
 def test_global_tax_calculation_is_refused_in_the_us(us: Books) -> None:
-    """GlobalTaxCalculation must not be sent to a US company [D-inv]."""
+    """GlobalTaxCalculation must not be sent to a US company; by switch it is ignored, as SDKs rely on [D-inv, SDK]."""
     us.refused("/invoice", invoice_body(GlobalTaxCalculation="TaxExcluded"), "6000")
+    us.switch(us_tax_calculation="ignore")
+    assert "GlobalTaxCalculation" not in us.invoice(GlobalTaxCalculation="TaxExcluded")
 
 
 def test_tax_detail_is_ignored_when_sales_tax_is_off(us: Books) -> None:
