@@ -250,7 +250,8 @@ def _problem(company: Company, made: Statement) -> Problem:
         type=TYPE,
         code="books_differ",
         cause=f"{SUBJECT}:{company.company_id}",
-        title=f"{made.unexplained} differences between billing and {company.label} are unexplained",
+        title=f"{made.unexplained} difference{'s' if made.unexplained > 1 else ''} between billing and {company.label} "
+        f"{'are' if made.unexplained > 1 else 'is'} unexplained",
         happened=f"Receivables at the end of {made.period.ends} are {to_decimal(made.totals.ours, made.home)} "
         f"{made.home} in billing and {to_decimal(made.totals.quickbooks, made.home)} {made.home} in QuickBooks.",
         why="Somebody changed documents in QuickBooks and nothing told of it, or something of ours was lost.",
