@@ -73,13 +73,15 @@ _ANSWERED = text(
               reads = reads + :reads, reason = NULL, cursor_after = coalesce(cursor_after, :time)
         WHERE operation_id = :operation"""
 )
-# A cursor that somebody set while the cycle was under way stays: it asks for more than the cycle saw.
+# A cursor that somebody set while the cycle was under way stays: it asks for more than the cycle saw. What the feed
+# did not answer alone is asked for again from so far back as queries may not have shown it.
 _COMPLETE = text(
     """WITH whole AS (
          UPDATE poll_cycle SET state = 'complete', finished_at = clock_timestamp()
-          WHERE operation_id = :operation RETURNING company_id, cursor_before, cursor_after),
+          WHERE operation_id = :operation RETURNING company_id, cursor_before, cursor_after
+                - CASE WHEN resolution = '[]' THEN interval '0' ELSE CAST(:lag AS interval) END AS reached),
        seen AS (DELETE FROM poll_seen s USING whole w WHERE s.company_id = w.company_id)
-       UPDATE change_feed f SET cursor = greatest(f.cursor, w.cursor_after) FROM whole w
+       UPDATE change_feed f SET cursor = greatest(f.cursor, w.reached) FROM whole w
         WHERE f.company_id = w.company_id AND f.cursor = w.cursor_before"""
 )
 _ASKING = text(
@@ -192,9 +194,9 @@ def answered(
     connection.execute(_ANSWERED, values)
 
 
-def complete(connection: Connection, operation_id: UUID) -> None:
+def complete(connection: Connection, operation_id: UUID, lag: timedelta = LAG) -> None:
     """Everything was seen: the certificate says so and the cursor moves."""
-    connection.execute(_COMPLETE, {"operation": operation_id})
+    connection.execute(_COMPLETE, {"operation": operation_id, "lag": lag})
 
 
 def incomplete(connection: Connection, operation_id: UUID, reason: str) -> None:

@@ -57,7 +57,7 @@ class Poll:
         questions = self._next(connection, cycle, within)
         cycles.asking_for(connection, cycle, questions, how)
         if not questions:
-            cycles.complete(connection, operation.operation_id)
+            cycles.complete(connection, operation.operation_id, self._lag)
             return Done("complete", "everything that changed was seen")
         return Send(asking.call(questions[0], cycle.asked_from, self._size))
 
@@ -80,7 +80,7 @@ class Poll:
             reads=reply.call.reads,
         )
         if not questions:
-            cycles.complete(connection, operation.operation_id)
+            cycles.complete(connection, operation.operation_id, self._lag)
         return Settled({}, again=bool(questions))
 
     def inspect(self, operation: Operation, refusal: Refused, look: Look) -> None:
