@@ -158,7 +158,7 @@ def _reversed(connection: Connection, tenant: str, reversed_: PaymentReversed) -
         company_id=company_id,
         company_condition=condition,
         payload={"involves": _listed(("invoice", share["invoice_id"]) for share in shares)},
-        supersedes=frozenset({"export_payment", "unsupported"}),
+        supersedes=frozenset({"export_payment", "return_money", "unsupported"}),
     )
     note = {"reason": reversed_.reason, "date": reversed_.date.isoformat()}
     return Effect(Description(state="voided"), [plan], note)

@@ -39,10 +39,10 @@ from services.outbound.handler import (
     DUPLICATE_NUMBER,
     OutboundHandler,
     as_answer,
+    as_it_is,
     asked,
     decided,
     looking_first,
-    present,
     sent,
 )
 from services.outbound.marker import bears, marker
@@ -267,7 +267,7 @@ class ExportForm(OutboundHandler):
         """Look for it by its number; adopt only a full match, never a bookkeeper's of the same number."""
         wire = sent(operation)
         if "Id" in wire:
-            return self._unchanged(operation, wire, look)
+            return as_it_is(operation, look)
         reply, candidates = self._same_number(wire, look)
         for raw in candidates:
             if self.is_ours(raw, wire):
@@ -286,13 +286,6 @@ class ExportForm(OutboundHandler):
         if "Id" not in wire and refusal.fault.code == DUPLICATE_NUMBER:
             return {"same_number": self._same_number(wire, look)[1]}
         return super().inspect(operation, refusal, look)
-
-    def _unchanged(self, operation: Operation, wire: Mapping[str, Any], look: Look) -> Found:
-        """The object as it is, if the change has certainly not been made; else its SyncToken says whether it was."""
-        raw = present(look, self._form.entity, wire["Id"])
-        if raw is None or (operation.called_at is not None and raw["SyncToken"] != wire["SyncToken"]):
-            return Found()
-        return Found(seen={"entity": self._form.entity, "id": wire["Id"], "object": raw})
 
     def _same_number(self, wire: Mapping[str, Any], look: Look) -> tuple[Reply, list[dict[str, Any]]]:
         """What has the document's number, ours first."""

@@ -12,10 +12,10 @@ from services.exceptions import fault_words
 from services.ledger import documents
 from services.ledger.operations import Operation
 from services.ledger.ports import Found, Look, Prepared, Problem, Send
+from services.ledger.troubles import EXPORT_ERROR
 from services.outbound import closed_books, words
 from services.outbound.books import Books
 from services.outbound.closed_books import Instead
-from services.outbound.findings import EXPORT_ERROR
 from services.quickbooks import body, calls
 from services.quickbooks.call import Call
 from services.quickbooks.errors import QuickBooksError, Refused
@@ -52,6 +52,16 @@ def present(look: Look, entity: str, id_: str) -> dict[str, Any] | None:
         if refusal.fault.code == NOT_FOUND:
             return None
         raise
+
+
+def as_it_is(operation: Operation, look: Look) -> Found:
+    """The object as it is, if the change has certainly not been made; else its SyncToken says whether it was."""
+    wire, call = sent(operation), operation.call
+    assert call is not None
+    raw = present(look, call["entity"], wire["Id"])
+    if raw is None or (operation.called_at is not None and raw["SyncToken"] != wire["SyncToken"]):
+        return Found()
+    return Found(seen={"entity": call["entity"], "id": wire["Id"], "object": raw})
 
 
 def as_answer(operation: Operation, found: Reply, raw: Mapping[str, Any]) -> Reply:

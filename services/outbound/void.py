@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from services.ledger.operations import Operation
 from services.ledger.ports import Found, Look, Problem
 from services.outbound.closed_books import Instead
-from services.outbound.handler import OutboundHandler
+from services.outbound.handler import OutboundHandler, as_it_is
 from services.outbound.offsets import Offset
 from services.quickbooks.errors import QuickBooksError, Refused
 
@@ -36,10 +36,10 @@ class Void(OutboundHandler):
         return super().inspect(operation, refusal, look)
 
     def find(self, operation: Operation, look: Look) -> Found:
-        """A void may be repeated; what offsets it is looked for."""
+        """What is to be voided, as it is: a void may be repeated. What offsets it is looked for."""
         if self.offset.under_way(operation):
             return self.offset.find(operation, look)
-        return super().find(operation, look)
+        return as_it_is(operation, look)
 
     def refused(self, connection: Connection, operation: Operation, refusal: QuickBooksError) -> Problem:
         """As for others; an opposite that could not be tied is named."""

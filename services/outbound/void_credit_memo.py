@@ -15,11 +15,11 @@ from sqlalchemy import Connection
 from services.ledger import links
 from services.ledger.operations import Operation
 from services.ledger.ports import Fail, Hold, Prepared, Problem, Send, Settled, Skip
+from services.ledger.troubles import EXPORT_ERROR
 from services.outbound import announcements, closed_books, dossiers, offsets, voids, words
 from services.outbound import books as books_
 from services.outbound.closed_books import OFFSET
 from services.outbound.dossiers import Dossier, Reference
-from services.outbound.findings import EXPORT_ERROR
 from services.outbound.forms import CREDIT_MEMO
 from services.outbound.handler import decided
 from services.outbound.offsets import Offset
@@ -67,12 +67,13 @@ class VoidCreditMemo(Void):
         if closed is not None:
             return Fail(closed)
         left, total = Decimal(current.get("RemainingCredit") or 0), Decimal(current.get("TotalAmt") or 0)
-        if left != total:
+        if left != total and operation.seen is not None:
             return Fail(_applied(dossier, using, f"{total - left} {dossier.document.currency} of it are"))
         if using:  # since what is known of the memo was read
             return Fail(_applied(dossier, using))
         token = str(current["SyncToken"])
-        return Send(calls.delete("CreditMemo", id=link.external_id, sync_token=token, requestid=requestid))
+        call = calls.delete("CreditMemo", id=link.external_id, sync_token=token, requestid=requestid)
+        return Send(call, look_first=left != total)  # what was used of it when it was last seen may be back
 
     def settle(self, connection: Connection, operation: Operation, reply: Reply) -> Settled:
         """The link is dead, and billing is told; or what offsets it is linked."""

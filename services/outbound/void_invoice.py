@@ -18,7 +18,8 @@ from sqlalchemy import Connection
 
 from services.ledger import links
 from services.ledger.operations import Operation
-from services.ledger.ports import Fail, Hold, Look, Prepared, Problem, Send, Settled, Skip
+from services.ledger.ports import Fail, Found, Hold, Look, Prepared, Problem, Send, Settled, Skip
+from services.ledger.troubles import EXPORT_ERROR
 from services.outbound import (
     announcements,
     applications,
@@ -34,7 +35,6 @@ from services.outbound.allocations import holds, read
 from services.outbound.books import Books
 from services.outbound.closed_books import OFFSET
 from services.outbound.dossiers import Dossier
-from services.outbound.findings import EXPORT_ERROR
 from services.outbound.forms import INVOICE
 from services.outbound.handler import decided, present, sent
 from services.outbound.offsets import Offset
@@ -92,10 +92,12 @@ class VoidInvoice(Void):
         if credit:
             return self._take_off(connection, operation, credit[0], requestid)
         money = [one for one in on_it.values() if one.document.kind == "payment"]
-        if money or Decimal(current.get("Balance") or 0) != Decimal(current.get("TotalAmt") or 0):
+        settled = Decimal(current.get("Balance") or 0) != Decimal(current.get("TotalAmt") or 0)
+        if money or (settled and "invoice" in seen):
             return Fail(_money_on(dossier, money, seen.get("payments", ())))
         token = str(current["SyncToken"])
-        return Send(calls.void("Invoice", id=link.external_id, sync_token=token, requestid=requestid))
+        call = calls.void("Invoice", id=link.external_id, sync_token=token, requestid=requestid)
+        return Send(call, look_first=settled)  # what was on it when it was last seen may be off again
 
     def _take_off(
         self, connection: Connection, operation: Operation, credit: Dossier, requestid: str
@@ -168,12 +170,23 @@ class VoidInvoice(Void):
         voiding = operation.call["entity"] == "Invoice" and not self.offset.under_way(operation)
         if not voiding or refusal.fault.code not in {STALE, NOT_FOUND}:
             return super().inspect(operation, refusal, look)
-        invoice = present(look, "Invoice", sent(operation)["Id"])
-        ids = [one["TxnId"] for one in (invoice or {}).get("LinkedTxn") or () if one["TxnType"] == "Payment"]
-        payments: list[Mapping[str, Any]] = []
-        for select in query.select("Payment").each_in("Id", ids):
-            payments += look(calls.query(select)).data["QueryResponse"].get("Payment") or ()
-        return {"invoice": invoice, "payments": payments}
+        return _settled_by(present(look, "Invoice", sent(operation)["Id"]), look)
+
+    def find(self, operation: Operation, look: Look) -> Found:
+        """As for others; with the payments on the invoice, if it is looked at."""
+        found = super().find(operation, look)
+        if found.seen is None or found.seen["entity"] != "Invoice":
+            return found
+        return Found(seen=_settled_by(found.seen["object"], look))
+
+
+def _settled_by(invoice: Mapping[str, Any] | None, look: Look) -> dict[str, Any]:
+    """The invoice as it is, and the payments on it."""
+    ids = [one["TxnId"] for one in (invoice or {}).get("LinkedTxn") or () if one["TxnType"] == "Payment"]
+    payments: list[Mapping[str, Any]] = []
+    for select in query.select("Payment").each_in("Id", ids):
+        payments += look(calls.query(select)).data["QueryResponse"].get("Payment") or ()
+    return {"invoice": invoice, "payments": payments}
 
 
 def _in_open_period(connection: Connection, books: Books, credit: Dossier) -> bool:

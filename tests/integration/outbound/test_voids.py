@@ -364,6 +364,56 @@ def test_money_that_went_back_stays_in_the_books_with_a_recipe(workbench: Workbe
     assert workbench.object("Payment", payment_id)["TotalAmt"] == 135.0
 
 
+def test_a_void_after_a_correction_of_what_was_settled_in_part(workbench: Workbench) -> None:
+    """The correction's answer showed credit and money on the invoice; both are off again: it looks, and voids."""
+    workbench.prefer("SalesFormsPrefs", AutoApplyCredit=False)
+    exported(workbench)
+    workbench.say("credit_note.finalized", credit_note("cn-1"))
+    workbench.say("credit.applied", applied("ca-1", "cn-1", "inv-1", 3000))
+    workbench.say("payment.recorded", payment("pay-1", ("inv-1", 2000)))
+    workbench.say("invoice.corrected", invoice("inv-1", net=10000))
+    workbench.say("payment.reversed", {"id": "pay-1", "date": "2026-11-09", "reason": "keyed_in_error"})
+    workbench.say("invoice.voided", voided("inv-1"))
+    assert workbench.outcome("invoice", "inv-1") == ("succeeded", None)
+    assert workbench.objects()[0]["TotalAmt"] == 0
+    assert workbench.objects("CreditMemo")[0]["RemainingCredit"] == 80.0
+    assert workbench.codes() == []
+
+
+def test_a_void_looks_whose_money_is_on_the_invoice(workbench: Workbench) -> None:
+    """Of a bookkeeper's payment that a correction's answer showed: still refused, and named."""
+    id_ = exported(workbench)
+    workbench.bookkeeper("receive-payment", customer="2", amount=20, invoices={id_: 20}, date="2026-11-02")
+    workbench.say("invoice.corrected", invoice("inv-1", net=10000))
+    workbench.say("invoice.voided", voided("inv-1"))
+    assert workbench.outcome("invoice", "inv-1") == ("failed", "money_on_invoice")
+    assert "a payment of 20.00 on 2026-11-02" in workbench.exceptions()[-1].happened
+    assert workbench.objects()[0]["TotalAmt"] == 100.0
+
+
+def test_credit_that_was_used_when_last_seen_is_looked_at_again(workbench: Workbench) -> None:
+    """QuickBooks applied the memo by itself as it was made; a bookkeeper took that back: it is deleted."""
+    exported(workbench)
+    workbench.prefer("SalesFormsPrefs", AutoApplyCredit=True)
+    workbench.say("credit_note.finalized", credit_note("cn-1"))
+    (tie,) = workbench.objects("Payment")
+    workbench.bookkeeper("delete", entity="Payment", id=tie["Id"])
+    workbench.say("credit_note.voided", voided("cn-1"))
+    assert workbench.outcome("credit_note", "cn-1") == ("succeeded", None)
+    assert workbench.objects("CreditMemo") == []
+
+
+def test_keyed_in_error_makes_the_recipe_of_a_bounce_pointless(workbench: Workbench) -> None:
+    """The money never came: nothing is to be entered for it, and the payment is voided."""
+    exported(workbench)
+    workbench.say("payment.recorded", payment("pay-1", ("inv-1", 13500)))
+    for reason in ("bounced", "keyed_in_error"):
+        workbench.say("payment.reversed", {"id": "pay-1", "date": "2026-11-09", "reason": reason})
+    assert workbench.outcome("payment", "pay-1") == ("succeeded", None)
+    assert workbench.objects("Payment")[0]["TotalAmt"] == 0
+    assert workbench.exceptions() == []
+
+
 def test_a_refund_is_an_exception_with_its_recipe(workbench: Workbench) -> None:
     """Never guessed: amount, date and payment stand in the recipe."""
     payment_id = paid(workbench)
