@@ -198,8 +198,9 @@ def _problem(
         "voided": "Void it in billing too and mark it void here, or recreate it in QuickBooks.",
         "deleted": "Void it in billing too and mark it void here, or recreate it in QuickBooks.",
     }[change]
+    actions = _ACTIONS[change]
     if "deposit" in fields:
-        fix = _DEPOSIT
+        fix, actions = _DEPOSIT, [one for one in actions if one != "re_export"]
     return Problem(
         type=drift.TYPE,
         code=code,
@@ -221,7 +222,7 @@ def _problem(
                 }
                 for one in found
             ],
-            "actions": _ACTIONS[change],
+            "actions": actions,
         },
         client_id=owned.client_id,
         amount=owned.total,

@@ -99,6 +99,7 @@ def test_a_deposit_on_an_invoice_is_told_and_not_exported_over(bench: InboundBen
     assert [one["field"] for one in told["differences"]] == ["deposit"]
     (open_,) = bench.exceptions()
     assert "receive it as a payment" in open_.fix
+    assert open_.details["actions"] == ["accept", "ignore"]
     with bench.fleet.transaction(TENANT) as connection:
         place = (connection, bench.company_id, "invoice", "inv-1")
         with pytest.raises(Refusal, match="cannot take off"):
