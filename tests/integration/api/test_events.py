@@ -126,6 +126,7 @@ def test_id_reused_for_another_event_is_a_conflict(served: Served, emitter: Call
     event["data"]["customer_memo"] = "something else"
     answer = emitter("POST", "/v1/events", json=event)
     assert (answer.status_code, answer.json()["code"]) == (409, "key_reused")
+    assert [one["field"] for one in answer.json()["errors"]] == ["id"]
 
 
 def test_feed_is_read_by_cursor(served: Served) -> None:

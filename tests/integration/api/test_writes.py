@@ -223,6 +223,7 @@ def test_huge_body_is_cut_off(shared: Served) -> None:
     """More than the limit is refused before it is read in full."""
     answer = shared.manager("POST", "/v1/pause", data=b"x" * (MAX_BODY + 1))
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+    assert [one["field"] for one in answer.json()["errors"]] == ["body"]
 
 
 def test_request_ids_go_through(shared: Served) -> None:
