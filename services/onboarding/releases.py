@@ -16,7 +16,7 @@ _OTHER_WAY = text(
     """SELECT DISTINCT o.operation_id, e.cause FROM exception e JOIN operation o USING (operation_id)
          JOIN document d ON d.tenant_id = o.tenant_id AND d.kind = o.document_kind AND d.document_id = o.document_id
         WHERE e.tenant_id = :tenant AND e.state IN ('open', 'in_progress') AND o.state = 'failed'
-          AND o.company_id = :company
+          AND o.company_id = :company AND e.cause <> :cause
           AND e.code IN ('missing_service_mapping', 'missing_discount_item_mapping')
           AND d.data -> 'lines' @> jsonb_build_array(jsonb_build_object(CAST(:field AS text), CAST(:key AS text)))
         ORDER BY o.operation_id"""
@@ -41,7 +41,13 @@ class Releases:
         _, kind, company, key = cause.split(":", 3)
         if kind not in _FIELDS:
             return
-        values = {"tenant": tenant, "company": company, "field": _FIELDS[Kind(kind)], "key": key}
+        values = {
+            "tenant": tenant,
+            "company": company,
+            "cause": cause,  # its own are on their way, perhaps by the fleet
+            "field": _FIELDS[Kind(kind)],
+            "key": key,
+        }
         found = connection.execute(_OTHER_WAY, values).all()
         if len(found) > MANY:  # by their causes, which the fleet works off
             for other in sorted({row.cause for row in found}):

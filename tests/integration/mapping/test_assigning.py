@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from services.connections import catalog
+from services.exceptions import causes
 from services.ledger.ports import Clients
 from services.mapping import mappings, usage
 from services.onboarding import assigning, choices, sheets, unmapped
@@ -286,6 +287,19 @@ def test_setting_one_releases_what_failed_for_it(
     workbench.settle()
     assert workbench.outcome("invoice", "inv-x")[0] == "succeeded"
     assert workbench.exceptions() == []
+
+
+def test_what_the_fleet_starts_is_counted_once(
+    workbench: Workbench, assign: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than are started in the mapping's own transaction are left to the fleet, and each is named once."""
+    monkeypatch.setattr(causes, "AT_ONCE", 1)
+    for number in ("inv-x", "inv-y"):
+        workbench.say("invoice.finalized", invoice(number, **line(service_id="new-svc")))
+    released = assign(Wanted("item", "new-svc", external_id="4")).released
+    assert len(released) == len(set(released)) == 2
+    assert workbench.outcome("invoice", "inv-x")[0] == "failed"
+    assert causes.work_off(workbench.fleet) == 2
 
 
 def test_a_payment_goes_on_with_its_customer(workbench: Workbench, assign: Callable[..., Outcome]) -> None:
