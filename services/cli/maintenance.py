@@ -78,7 +78,7 @@ def doctor(json: Json = False) -> None:
         for what in report.not_checked:
             console.say(f"not checked: {what}")
         if report.healthy:
-            console.say("Database and broker are as they must be.")
+            console.say("Everything that was checked is as it must be.")
     if report.unreachable:
         raise typer.Exit(console.UNREACHABLE)
     if not report.healthy:

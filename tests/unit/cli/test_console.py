@@ -14,7 +14,7 @@ import typer
 
 from deploy.local import NotRunningError
 from messages import BadJson, Problem
-from services.cli import console, options
+from services.cli import checkup, console, maintenance, options
 from services.cli.console import FAILED, UNREACHABLE, USAGE, Told
 from services.cli.errors import in_words
 from services.configuration import Configuration
@@ -139,6 +139,17 @@ def test_a_taken_port_and_an_unusable_file_are_sentences(tmp_path: Path) -> None
     assert told is not None
     assert (told.code, told.exit_code) == ("file_unusable", USAGE)
     assert str(tmp_path / "nothing" / "books") in told.sentence
+
+
+def test_doctor_claims_no_more_than_it_looked_at(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A doctor that could not look at the broker does not say that the broker is well."""
+    monkeypatch.setattr(checkup, "examine", lambda: checkup.Report(not_checked=["RabbitMQ: no node runs"]))
+    maintenance.doctor()
+    said = capsys.readouterr().out
+    assert "not checked: RabbitMQ" in said
+    assert "Everything that was checked is as it must be." in said
 
 
 def test_a_mistake_of_ours_keeps_its_traceback() -> None:
