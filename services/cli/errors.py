@@ -85,10 +85,17 @@ def _settings(error: object) -> Told:
 
 def _of_servers(error: Exception) -> Told | None:
     import sqlalchemy.exc
+    from alembic.util import CommandError
     from kombu.exceptions import OperationalError as BrokerError
 
     from deploy.local import NotRunningError, StartError
 
+    if isinstance(error, CommandError):
+        return Told(
+            f"{error}: this program does not know it. Nothing was changed. A database of a newer program needs that"
+            " program or a later one; a revision of your own must be one of this program's",
+            code="unknown_revision",
+        )
     if isinstance(error, sqlalchemy.exc.ProgrammingError) and _sqlstate(error) in {"42P01", "3F000", "42704"}:
         return Told(
             "The database is reached, but it is not (fully) set up. Run: algasync migrate",

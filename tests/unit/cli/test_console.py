@@ -11,6 +11,7 @@ from uuid import UUID
 
 import pytest
 import typer
+from alembic.util import CommandError
 
 from deploy.local import NotRunningError
 from messages import BadJson, Problem
@@ -102,6 +103,11 @@ def test_since_refuses_the_rest_by_name(written: str) -> None:
         (CannotChange("it is queued"), FAILED, ""),
         (BadJson([Problem("body", "is not JSON")]), USAGE, ""),
         (NotRunningError("no PostgreSQL runs"), UNREACHABLE, ""),
+        (
+            CommandError("Can't locate revision identified by '9999'"),
+            FAILED,
+            "",
+        ),  # a newer program's database
     ],
 )
 def test_errors_of_the_rooms_have_exit_codes(error: Exception, exit_code: int, field: str) -> None:
