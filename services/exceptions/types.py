@@ -84,6 +84,12 @@ TYPES: Final = (
         "the event is taken over after all, or its letter is discarded",
     ),
     Type(
+        "accounting_reconciliation_unexplained",
+        "a company",
+        "The newest statement of a company has differences between the books that nothing explains.",
+        "a later statement without anything unexplained",
+    ),
+    Type(
         "accounting_sync_webhook_disabled",
         "a subscription, or the mail of notices",
         "Nothing has arrived at a destination for a day.",

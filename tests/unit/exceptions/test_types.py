@@ -29,7 +29,9 @@ def test_every_type_in_the_code_is_described_and_none_is_only_described() -> Non
         for file in (ROOT / folder).rglob("*.py"):
             if file != Path(types.__file__):
                 used |= set(
-                    re.findall(r'"(accounting_(?:sync|connection)_[a-z_]+)"', file.read_text("utf-8"))
+                    re.findall(
+                        r'"(accounting_(?:sync|connection|reconciliation)_[a-z_]+)"', file.read_text("utf-8")
+                    )
                 )
     assert used == set(types.NAMES)
 
