@@ -10,6 +10,7 @@ import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -96,6 +97,16 @@ class Configuration(BaseSettings):
     @classmethod
     def _split_keys(cls, value: object) -> object:
         return [part for part in value.split(",") if part] if isinstance(value, str) else value
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_a_place(cls, value: str) -> str:
+        found = urlsplit(value)
+        if value and (found.scheme not in {"http", "https"} or not found.hostname):
+            raise ValueError(
+                f"{value!r} is no address a browser can open; write it as https://sync.example.com"
+            )
+        return value
 
     @field_validator("lease_seconds")
     @classmethod

@@ -74,7 +74,13 @@ def never_came(document: Document, missing: Sequence[Document], books: Books) ->
     early = all(before_us(one, books) for one in missing)
     names = ", ".join(words.label(one) for one in missing)
     if early:
-        cause, why = f"unlinked_before_cutover:{books.company_id}", "it is from before the cutover"
+        told = all(one.data is not None for one in missing)
+        cause = f"unlinked_before_cutover:{books.company_id}"
+        why = (
+            "it is from before the cutover"
+            if told
+            else "billing never described it, as what is older than we are"
+        )
     else:
         cause, why = f"unlinked:{document.kind}:{document.document_id}", "it was left out of the export"
     return Problem(

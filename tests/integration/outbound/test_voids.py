@@ -224,6 +224,9 @@ def test_the_void_of_what_we_never_saw_is_groupable(workbench: Workbench) -> Non
         workbench.say("invoice.voided", voided(f"old-{number}"))
         assert workbench.outcome("invoice", f"old-{number}") == ("failed", "unlinked_before_cutover")
     assert len({row.cause for row in workbench.exceptions()}) == 1
+    assert (
+        "billing never described it" in workbench.exceptions()[0].happened
+    )  # there is no cutover to speak of
 
 
 def test_a_lost_link_is_not_taken_for_never_exported(workbench: Workbench) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from services.configuration import Configuration, configuration
 from services.refusals import Refusal
@@ -54,3 +55,13 @@ def test_a_missing_folder_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     with pytest.raises(Refusal, match=r"there is no folder .*gone") as refused:
         read()
     assert refused.value.field == "ALGASYNC_SECRETS_DIR"
+
+
+@pytest.mark.parametrize("written", ["nonsense", "sync.example.com", "ftp://sync.example.com", "https://"])
+def test_an_address_no_browser_can_open_is_refused(written: str) -> None:
+    """Links that clients and admins follow are made of it, so a mistyped one is found at the start."""
+    with pytest.raises(ValidationError, match="no address a browser can open"):
+        Configuration(public_url=written)
+    assert (
+        Configuration(public_url="https://sync.example.com/psa").public_url == "https://sync.example.com/psa"
+    )
