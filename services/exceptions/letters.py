@@ -63,9 +63,10 @@ _REPEAT = text(
               close_reason = CASE WHEN state = :state THEN close_reason ELSE :close_reason END
         WHERE letter_id = :letter_id"""
 )
+# The one that the failure was told to last: what was told while the operation still waited closes by itself.
 _JOINED = text(
     """SELECT exception_id FROM exception WHERE operation_id = :id AND state <> 'resolved'
-        ORDER BY state = 'ignored', created_at DESC LIMIT 1"""
+        ORDER BY state = 'ignored', last_seen_at DESC LIMIT 1"""
 )
 _SEND_AGAIN = text(
     """UPDATE operation SET due_at = clock_timestamp(), dispatched_at = NULL, updated_at = clock_timestamp()

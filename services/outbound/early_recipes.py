@@ -36,7 +36,8 @@ class Recipe(Protocol):
 
 _HANDLERS: Final[Mapping[str, Recipe]] = {one.kind: one for one in (Unsupported(), ReturnMoney(), WRITE_OFF)}
 
-# One item a document and type: of several recipes the first is told first.
+# One item a document and type: of several recipes the first is told first. What was tried again stands on the list
+# as what it failed for before.
 _WAITING = text(
     f"""SELECT {COLUMNS} FROM operation o JOIN company c ON c.company_id = o.company_id
         WHERE o.state = 'waiting' AND o.kind = ANY (:kinds)
@@ -45,7 +46,7 @@ _WAITING = text(
              WHERE e.tenant_id = o.tenant_id AND e.document_kind = o.document_kind AND e.document_id = o.document_id
                AND e.revision < o.revision AND e.state = 'failed'))
           AND NOT EXISTS (
-            SELECT FROM exception x WHERE x.operation_id = o.operation_id AND x.code = :code AND x.state <> 'resolved')
+            SELECT FROM exception x WHERE x.operation_id = o.operation_id AND x.state <> 'resolved')
           AND NOT EXISTS (
             SELECT FROM exception x
              WHERE x.tenant_id = o.tenant_id AND x.type = :type AND x.state IN ('open', 'in_progress')

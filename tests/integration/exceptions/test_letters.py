@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
+from services.exceptions.desk import about, report
 from services.exceptions.letters import Filed
 from services.ledger.operations import State
-from tests.support.desk import World, altered, command
+from tests.support.desk import World, altered, command, problem
 
 
 def outcomes(world: World) -> set[str]:
@@ -31,6 +32,16 @@ def test_the_letter_of_a_failed_operation_joins_its_exception(world: World) -> N
     assert (letter.code, letter.message) == ("missing_item_mapping", "line 1, service: svc is not mapped")
     assert (letter.tenant_id, letter.company_id, letter.queue) == (world.tenant, world.company_id, "export")
     assert world.exception().occurrences == 1
+
+
+def test_a_letter_joins_what_the_failure_was_told_to_last(world: World) -> None:
+    """It failed, was tried again, was told to wait, and failed again: the letter is not on the item of the wait."""
+    failed = world.failed()
+    with world.fleet.transaction(world.tenant) as connection:
+        waiting = report(connection, about(failed), problem(type="accounting_sync_waiting"))
+    again = world.fail(failed)
+    (export_error,) = (one.exception_id for one in world.exceptions() if one.exception_id != waiting)
+    assert world.die(again).exception_id == export_error
 
 
 def test_the_same_letter_again_is_counted(world: World) -> None:

@@ -66,3 +66,18 @@ def test_what_we_post_ourselves_is_no_recipe(workbench: Workbench, setting: str)
     workbench.say("payment.reversed", BOUNCED)
     assert workbench.outcome("payment", "pay-1") == ("waiting", "company")
     assert by_the_clock(workbench)["opened"] == (setting == "exception")
+
+
+def test_a_recipe_that_is_on_the_list_is_not_told_again(workbench: Workbench) -> None:
+    """It was asked for, somebody tried again, and the connection was lost: one item, the one that was there."""
+    workbench.say("invoice.finalized", invoice("inv-1"))
+    workbench.say("payment.recorded", payment("pay-1", ("inv-1", 13500)))
+    workbench.say("payment.reversed", BOUNCED)
+    assert workbench.outcome("payment", "pay-1") == ("failed", "unsupported_effect")
+    with workbench.fleet.transaction(workbench.tenant) as connection:
+        workbench.clients.expired(connection, workbench.company_id, "revoked")
+        (_, returned) = workbench.operations("pay-1", "payment")
+        attempts.replay(connection, returned.operation_id, "controller", "it was entered")
+    workbench.settle()
+    assert workbench.outcome("payment", "pay-1") == ("waiting", "company")
+    assert by_the_clock(workbench)["opened"] == 0
