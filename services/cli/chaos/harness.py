@@ -68,7 +68,8 @@ class Run:
         self._keepers_chance = random.Random(plan.seed + 1)  # noqa: S311 - a thread of its own, repeatable all the same
         self._blows = killer.blows(plan.kills, self._chance)
         self._acts = acts.deal(self._blows, self._chance)
-        spare = sum(blow.boundary is not None for blow in self._blows)
+        boundaries = sum(blow.boundary is not None for blow in self._blows)
+        spare = boundaries + boundaries // 4  # some are missed and tried again
         spare += sum(acts.budget(act) for dealt in self._acts for act in dealt)
         self._names = [f"chaos-{number}" for number in range(1, TENANTS + 1)]
         self._history = history.tell(plan.seed, plan.documents, self._names, spare)

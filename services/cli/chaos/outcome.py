@@ -13,7 +13,7 @@ from services.cli.chaos.checker import Finding
 class Outcome:
     """Counts of a run, while it goes on and afterwards.
 
-    `boundaries` are kills of workers that stood there, `not_reached` those for which none came there in time, `fell`
+    `boundaries` are kills of workers that stood there, `not_reached` tries in which none came there in time, `fell`
     processes that ended although nobody killed them. `acts` are troubles that the fleet has felt, `not_felt` those that
     nothing of it met in time, `evidence` is by what they were felt: nacks, refused connections, sessions that waited.
     """
