@@ -53,9 +53,9 @@ class Fleet:
 def capacity(
     worker_cores: Annotated[float, typer.Option(min=0.1, help="Cores that workers have to themselves.")] = 4,
     database_cores: Annotated[float, typer.Option(min=0.1, help="Cores of PostgreSQL.")] = 4,
-    worker_ms: Annotated[float, typer.Option(min=0.1, help="CPU a document of the workers.")] = 8.0,
-    database_ms: Annotated[float, typer.Option(min=0.1, help="CPU a document of PostgreSQL.")] = 8.5,
-    dispatcher_ms: Annotated[float, typer.Option(min=0.01, help="CPU a document of the dispatcher.")] = 0.6,
+    worker_ms: Annotated[float, typer.Option(min=0.1, help="CPU a document of the workers.")] = 7.0,
+    database_ms: Annotated[float, typer.Option(min=0.1, help="CPU a document of PostgreSQL.")] = 6.5,
+    dispatcher_ms: Annotated[float, typer.Option(min=0.01, help="CPU a document of the dispatcher.")] = 0.2,
     threads: Annotated[int, typer.Option(min=1, help="Threads of all worker processes.")] = 256,
     latency: Annotated[float, typer.Option(min=0, help="Seconds that Intuit takes to answer.")] = 0.3,
     measured: Annotated[
