@@ -12,10 +12,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tests.support.deadline import eventually
+
+LOOPBACK: Final = ip_network("127.0.0.0/8")
+"""Where receivers listen: private, so an operator has to allow it."""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from tests.integration.deliveries.conftest import TENANT, Desk
 from tests.integration.deliveries.test_kills import Start, start
 from tests.support import eventually
 from tests.support.algapsa import KEY, AlgaPsaServer, algapsa_server
+from tests.support.receiver import LOOPBACK
 from tests.support.telling import emit, publish, sample
 
 __all__ = ["start"]
@@ -305,7 +306,7 @@ def test_trouble_on_their_side_is_tried_again(desk: Desk, adapter: UUID, psa: Al
 def test_a_worker_whose_lease_may_be_over_posts_nothing(psa: AlgaPsaServer) -> None:
     """Two workers must not look at the same time and then both post."""
     vault = Vault([new_key()])
-    outgoing = Outgoing(networks="127.0.0.0/8")  # type: ignore[arg-type]  # as the environment gives it
+    outgoing = Outgoing(networks=[LOOPBACK])
     sender = AlgaPsaSender(Transport(outgoing), vault)
     assert sender.send(parcel(psa, vault, state(inv_1=10_000)), lambda: False).outcome == "again"
     assert psa.posts() == 0
@@ -328,7 +329,7 @@ def parcel(psa: AlgaPsaServer, vault: Vault, payment: dict[str, Any], **more: An
 def test_growing_payments_add_up_whatever_is_lost(amounts: list[int], lost: set[int], repeats: int) -> None:
     """Any sequence of raises, lost answers and repetitions ends with exactly the last amount recorded."""
     vault = Vault([new_key()])
-    outgoing = Outgoing(networks="127.0.0.0/8", seconds=2)  # type: ignore[arg-type]  # as the environment gives it
+    outgoing = Outgoing(networks=[LOOPBACK], seconds=2)
     sender = AlgaPsaSender(Transport(outgoing), vault)
     with algapsa_server() as psa:
         psa.add("inv-1", 1_000)

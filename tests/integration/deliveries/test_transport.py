@@ -18,12 +18,12 @@ from cryptography.x509.oid import NameOID
 
 from services.psa.addresses import Outgoing
 from services.psa.transport import NotAnswered, Transport
-from tests.support.receiver import Receiver, receiver
+from tests.support.receiver import LOOPBACK, Receiver, receiver
 
 
 def settings(seconds: float = 5, ca_file: str = "") -> Outgoing:
     """An operator who allows the loopback."""
-    return Outgoing(networks="127.0.0.0/8", seconds=seconds, ca_file=ca_file)  # type: ignore[arg-type]  # as in the environment
+    return Outgoing(networks=[LOOPBACK], seconds=seconds, ca_file=ca_file)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from deploy.local.process import end, spawn
 from services.cli.ear import Ear
 from tests.support.deadline import eventually
 
-SAYS = 'import time; print(\'{"event": "consuming"}\', flush=True); time.sleep(60)'
+SAYS = 'import signal; print(\'{"event": "consuming"}\', flush=True); signal.pause()'
 
 
 def test_a_process_is_heard_when_its_log_was_set_aside_at_its_start(tmp_path: Path) -> None:
